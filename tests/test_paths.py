@@ -1,0 +1,41 @@
+import errno
+import os
+
+import pytest
+
+from pdlib import paths
+from pdlib.errors import WriteError
+
+
+def test_a_failing_block_leaves_the_old_file_and_no_part(tmp_path):
+    target = paths.write_text(tmp_path / "kept.txt", "old")
+    with pytest.raises(RuntimeError), paths.atomic_path(target) as part:
+        part.write_text("half")
+        raise RuntimeError("stopped")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize(
+    "number, words", [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")]
+)
+def test_a_refused_write_names_the_file_and_the_reason(tmp_path, monkeypatch, number, words):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(WriteError, match=words) as caught:
+        paths.write_text(tmp_path / "result.csv", "text")
+    assert "result.csv" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_below_a_file_is_refused_clearly(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="result.csv"):
+        paths.write_text(tmp_path / "file" / "deep" / "result.csv", "text")
+
+
+def test_paths_are_shown_without_the_machine(tmp_path):
+    assert paths.shown(paths.ROOT / "notebooks" / "01.ipynb") == "notebooks/01.ipynb"
+    assert paths.shown(tmp_path / "voice.wav") == "voice.wav"

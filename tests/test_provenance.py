@@ -1,0 +1,159 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdlib import paths, provenance
+from pdlib.errors import UsageError, WriteError
+from pdlib.provenance import Store, code_parts, differences, fingerprint, module_closure, syntax_hash, versions
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: int
+    name: str
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (1, 1.0),
+        (True, 1),
+        ("1", 1),
+        ([1, 23], [12, 3]),
+        (["ab", "c"], ["a", "bc"]),
+        (np.zeros(4), np.zeros((2, 2))),
+        (np.zeros(2, np.float32), np.zeros(2, np.float64)),
+        (np.array([0.0, 1.0]), np.array([0.0, np.nextafter(1.0, 2)])),
+        (Settings(1, "a"), Settings(2, "a")),
+        ({"a": 1}, {"b": 1}),
+        ([[], [1]], [[1], []]),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]})),
+        (pd.DataFrame({"a": [1]}, index=["x"]), pd.DataFrame({"a": [1]}, index=["y"])),
+    ],
+)
+def test_different_content_has_different_fingerprints(one, other):
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_equal_content_has_equal_fingerprints():
+    assert fingerprint({"b": np.arange(3), "a": 1}) == fingerprint({"a": 1, "b": np.arange(6)[:3]})
+    assert fingerprint(np.float64(0.5)) == fingerprint(0.5)
+
+
+def test_content_that_cannot_be_read_off_is_refused():
+    with pytest.raises(TypeError, match="function"):
+        fingerprint(lambda: 0)
+
+
+def test_words_do_not_change_the_code_hash_but_code_does():
+    plain = "def f(x):\n    return x + 1\n"
+    worded = '"""A module."""\n# why\ndef f(x):\n    """Add one."""\n\n    return x + 1  # so\n'
+    assert syntax_hash(plain) == syntax_hash(worded)
+    assert syntax_hash(plain) != syntax_hash(plain.replace("1", "2"))
+
+
+def test_the_closure_follows_imports_inside_functions(tmp_path, monkeypatch):
+    package = tmp_path / "pdlib"
+    package.mkdir()
+    (package / "one.py").write_text("def f():\n    from pdlib import two\n    return two\n")
+    (package / "two.py").write_text("from pdlib.three import x\n")
+    (package / "three.py").write_text("import numpy\nx = 1\n")
+    (package / "other.py").write_text("y = 1\n")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    assert module_closure("one") == ["one", "three", "two"]
+    before = code_parts("one")
+    (package / "other.py").write_text("y = 2\n")
+    assert code_parts("one") == before
+    (package / "three.py").write_text("import numpy\nx = 2\n")
+    assert differences(before, code_parts("one")) == ["three"]
+    assert "numpy" in versions("one")
+    assert "numpy" not in versions("other")
+
+
+def test_libraries_needed_by_libraries_count_too():
+    found = versions("features")
+    assert {"python", "librosa", "numpy"} <= set(found)
+    assert "numba" in found  # pdlib never imports it; librosa does
+
+
+def test_an_unknown_module_is_named():
+    with pytest.raises(UsageError, match="no module 'nothing'"):
+        module_closure("nothing")
+
+
+def count_calls(store, inputs, calls, modules=("errors",)):
+    def compute():
+        calls.append(1)
+        return {"value": np.arange(3) * 0.1, "text": np.array("line")}
+
+    return store.get("step", inputs, compute, modules)
+
+
+def test_a_stored_result_comes_back_bit_for_bit_and_is_computed_once(store):
+    calls = []
+    first = count_calls(store, {"seed": 1}, calls)
+    again = count_calls(Store(store.folder), {"seed": 1}, calls)
+    assert len(calls) == 1
+    assert first["value"].tobytes() == again["value"].tobytes()
+    assert str(again["text"]) == "line"
+
+
+def test_any_changed_part_is_computed_anew(store, monkeypatch):
+    calls = []
+    base = {"seed": 1, "data": np.zeros(3)}
+    count_calls(store, base, calls)
+    count_calls(store, {**base, "seed": 2}, calls)
+    count_calls(store, {**base, "data": np.array([0.0, 0.0, 1e-12])}, calls)
+    assert len(calls) == 3
+    monkeypatch.setattr(provenance, "versions", lambda *_: {"numpy": "0.0"})
+    count_calls(store, base, calls)
+    assert len(calls) == 4
+    monkeypatch.setattr(provenance, "code_parts", lambda *_: {"errors": "changed"})
+    count_calls(store, base, calls)
+    assert len(calls) == 5
+
+
+def test_a_deleted_folder_and_a_damaged_file_are_computed_again(store):
+    import shutil
+
+    calls = []
+    count_calls(store, {"seed": 1}, calls)
+    shutil.rmtree(store.folder)
+    count_calls(store, {"seed": 1}, calls)
+    (kept,) = store.folder.rglob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:40])
+    result = count_calls(store, {"seed": 1}, calls)
+    assert len(calls) == 3
+    assert result["value"][2] == 0.2
+
+
+def test_an_interrupted_computation_leaves_nothing_behind(store):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.get("step", {}, stop, ("errors",))
+    assert not [path for path in store.folder.rglob("*") if path.is_file()]
+
+
+def test_an_unwritable_store_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    calls = []
+    with pytest.raises(WriteError):
+        count_calls(Store(tmp_path / "file" / "results"), {"seed": 1}, calls)
+    assert not calls
+
+
+def test_python_objects_are_not_stored(store):
+    with pytest.raises(TypeError, match="plain arrays"):
+        store.get("step", {}, lambda: {"bad": np.array([{}])}, ("errors",))
+
+
+def test_explain_names_what_differs(store):
+    inputs = {"seed": 1, "epochs": 3}
+    assert store.explain("step", inputs, ("errors",)) == ["nothing stored yet"]
+    count_calls(store, inputs, [])
+    assert store.explain("step", inputs, ("errors",)) == []
+    assert store.explain("step", {**inputs, "epochs": 4}, ("errors",)) == ["inputs.epochs"]
