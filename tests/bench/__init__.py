@@ -1,0 +1,1 @@
+"""Timings, run by hand; tests never assert a speed."""
