@@ -1,0 +1,224 @@
+"""What `pdlib.figures` is made of: captions, alt text, numbers and tables as HTML, and figures as bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pdlib.errors import ParameterError
+from pdlib.plots import STYLE
+
+SYNTHETIC = "SYNTHETIC"
+MAX_PNG = 200_000  # bytes
+MAX_SVG = 300_000
+
+
+# --- words ------------------------------------------------------------------------------------------------
+_EMPTY_WORDS = set(
+    "a an the of for in on at and or to by with against versus vs over per as is are this these from x y "
+    "axis axes plot plots figure figures graph chart image picture diagram showing shows show shown label "
+    "labels both class classes data value values pd hc".split()
+)
+
+
+def check_alt(alt: str, key: str, caption: str, labels: Sequence[str] = ()) -> None:
+    """Raise `ParameterError` unless ``alt`` tells something: the finding, not the kind of picture.
+
+    Refused are texts under 40 characters, file names, the key or caption again, openings such as "plot of",
+    and texts with fewer than three words beyond the figure's own ``labels`` (axes, title, legend).
+    """
+    text = " ".join(alt.split())
+    plain = text.lower().rstrip(".")
+    words = set(re.findall(r"\w+", plain))
+    own = {word for label in labels for word in re.findall(r"\w+", label.lower())}
+    faults = {
+        "is shorter than 40 characters": len(text) < 40,
+        "is a file name": re.search(r"\.(png|svg|jpe?g|pdf|csv)$", plain) is not None,
+        "repeats the key or the caption": plain
+        in (key.lower(), " ".join(caption.lower().split()).rstrip(".")),
+        "opens with the kind of picture": re.match(
+            r"(an? |the )?(plots?|figures?|graphs?|charts?|images?|pictures?|diagrams?)\b", plain
+        )
+        is not None,
+        "only repeats the labels in the figure": len(words - own - _EMPTY_WORDS) < 3,
+    }
+    for fault, found in faults.items():
+        if found:
+            raise ParameterError(
+                f"alt text of {key!r} {fault}: {alt!r}", "say in a sentence what the figure shows"
+            )
+
+
+def format_number(value: float, fmt: str = ".1%", low: float | None = None, high: float | None = None) -> str:
+    """A number with its interval as it stands in prose: "97.5 % [94.1, 99.3]", "0.82 [0.73, 0.90]".
+
+    Raises `ParameterError` for one bound without the other or a format that does not fit.
+    """
+    if value is None:
+        raise ParameterError("a number is missing", "give a value, or NaN for what is not defined")
+    if (low is None) != (high is None):
+        raise ParameterError("an interval has a low and a high end, got one of them", "give both or neither")
+    try:
+        texts = [None if part is None else _formatted(part, fmt) for part in (value, low, high)]
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"{value!r} cannot be written as {fmt!r}: {error}", "correct the format"
+        ) from error
+    text = texts[0]
+    if texts[1] is None:
+        return text
+    return f"{text} [{texts[1].removesuffix(' %')}, {texts[2].removesuffix(' %')}]"
+
+
+def _formatted(value: float, fmt: str) -> str:
+    if not math.isfinite(value):
+        return "not defined"
+    value = int(value) if fmt.endswith("d") and float(value).is_integer() else value
+    text = format(value, fmt)
+    return re.sub(r"%$", " %", text).replace("-", "−", 1 if text.startswith("-") else 0)
+
+
+def one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ParameterError(f"{name} is {value!r}", f"choose from {', '.join(known)}")
+
+
+def labels_of(fig: Figure) -> list[str]:
+    labels = []
+    for ax in fig.axes:
+        legend = ax.get_legend()
+        labels += [ax.get_xlabel(), ax.get_ylabel(), ax.get_title()]
+        labels += [text.get_text() for text in legend.get_texts()] if legend else []
+    return labels
+
+
+# --- HTML -------------------------------------------------------------------------------------------------
+def caption_html(number: str | None, caption: str, synthetic: bool, source: str) -> str:
+    """Caption in HTML: SYNTHETIC where it is, then the paper's number, then the words."""
+    parts = []
+    if synthetic:
+        parts.append(f'<strong class="pd-synthetic">{SYNTHETIC}</strong>')
+    printed = "as printed by the paper" if source == "paper" else ""
+    if number:
+        parts.append(
+            f'<strong class="pd-number">{escape(number)}{", " + printed if printed else ""}.</strong>'
+        )
+    elif printed:
+        parts.append(f'<strong class="pd-number">{printed.capitalize()}.</strong>')
+    parts.append(escape(caption.strip()))
+    return " ".join(parts)
+
+
+def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a telling index as its first columns and with plain column names."""
+    telling = not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None
+    frame = frame.reset_index(drop=not telling)
+    frame.columns = [
+        " ".join(str(part) for part in name if str(part)) if isinstance(name, tuple) else str(name)
+        for name in frame.columns
+    ]
+    return frame
+
+
+def table_body(frame: pd.DataFrame, formats: Mapping[str, str]) -> str:
+    figures = [pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns]
+    kinds = [' class="pd-figures"' if numeric else "" for numeric in figures]
+    heads = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, frame.columns, strict=True)
+    )
+    lines = []
+    for values in frame.itertuples(index=False, name=None):
+        cells = [_cell(value, formats.get(name)) for name, value in zip(frame.columns, values, strict=True)]
+        first, *rest = [escape(text) for text in cells]
+        body = "".join(f"<td{kind}>{text}</td>" for kind, text in zip(kinds[1:], rest, strict=True))
+        lines.append(f'<tr><th scope="row">{first}</th>{body}</tr>')
+    return f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+
+
+def _cell(value: Any, fmt: str | None) -> str:
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        return _formatted(float(value), fmt or ".4g")
+    return _formatted(value, fmt) if fmt and isinstance(value, int | np.integer) else str(value)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------
+def encode(fig: Figure, kind: str, key: str, *, watermark: bool) -> bytes:
+    """The figure as SVG or PNG, the same bytes for the same figure; too large is refused, never swapped."""
+    with mpl.rc_context(STYLE):
+        for _ in range(2):
+            fig.draw_without_rendering()
+    # else every further drawing shifts the layout a little: the same figure, other bytes
+    fig.set_layout_engine("none")
+    if watermark:
+        _watermark(fig)
+    if kind == "svg":
+        data = _save(fig, "svg", metadata={"Date": None, "Creator": None})
+        if len(data) > MAX_SVG:
+            raise ParameterError(
+                f"figure {key!r} is {len(data) // 1000} kB as svg, more than {MAX_SVG // 1000}",
+                'show it with kind="png", or draw fewer points',
+            )
+        return data
+    for dpi, colours in ((160, None), (130, None), (130, 256), (100, 256), (80, 128)):
+        image = Image.open(io.BytesIO(_save(fig, "png", dpi=dpi, metadata={"Software": None}))).convert("RGB")
+        if colours:
+            image = image.quantize(colours, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        image.save(buffer, "png", optimize=True, dpi=(dpi, dpi))
+        if buffer.tell() <= MAX_PNG:
+            return buffer.getvalue()
+    raise ParameterError(
+        f"figure {key!r} has {buffer.tell() // 1000} kB as png even at {dpi} dots per inch; the limit is "
+        f"{MAX_PNG // 1000}",
+        "make it smaller or show fewer pictures in it",
+    )
+
+
+def _save(fig: Figure, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context({**STYLE, "svg.hashsalt": "pdlib"}):
+        FigureCanvasAgg(fig)
+        fig.savefig(buffer, format=kind, bbox_inches="tight", facecolor="white", **options)
+    return buffer.getvalue()
+
+
+def _watermark(fig: Figure) -> None:
+    """SYNTHETIC across the figure, light enough to read through and drawn over everything."""
+    if any(text.get_gid() == "pd-watermark" for text in fig.texts):
+        return
+    width, height = fig.get_size_inches()
+    angle = math.degrees(math.atan2(height, width)) * 0.8
+    size = min(7.4 * width, 12 * height)
+    # a light copy a little lower gives the grey letters an edge on dark pictures and is not seen on white
+    for lower, colour, name in (
+        (1.5 / 72 / height, "white", "pd-watermark-edge"),
+        (0, "#808080", "pd-watermark"),
+    ):
+        fig.text(
+            0.5, 0.5 - lower, SYNTHETIC, fontsize=size, fontweight="bold", color=colour, alpha=0.38,
+            rotation=angle, ha="center", va="center", zorder=1000, gid=name, in_layout=False,
+        )  # fmt: skip
+
+
+def label_ticks(axis: Any, values: np.ndarray | None, label: str, count: str, fmt: str) -> None:
+    if values is None:
+        axis.set_label_text(count)
+        return
+    places = np.unique(np.linspace(0, np.size(values) - 1, 6).astype(int))
+    axis.set_ticks(places, [fmt.format(value) for value in np.asarray(values)[places]])
+    axis.set_label_text(label)
