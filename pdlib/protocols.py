@@ -39,7 +39,9 @@ def assert_disjoint(train: Iterable[str], test: Iterable[str], where: str = "thi
     train, test = list(train), list(test)
     both = sorted(set(train) & set(test))
     if both:
-        raise LeakageError(f"{where} trains and tests on {_few(both)}", "split by speaker, before anything is fitted")
+        raise LeakageError(
+            f"{where} trains and tests on {_few(both)}", "split by speaker, before anything is fitted"
+        )
     for side, names in (("trains", train), ("tests", test)):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -50,7 +52,9 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def speaker_folds(names: Sequence[str], labels: Sequence[int], n_splits: int = 5, seed: int = 0) -> list[Fold]:
+def speaker_folds(
+    names: Sequence[str], labels: Sequence[int], n_splits: int = 5, seed: int = 0
+) -> list[Fold]:
     """Stratified folds over speakers; every speaker is tested exactly once.
 
     Parameters
@@ -118,7 +122,9 @@ class Ledger:
             )
         unknown = sorted(set(speakers) - set(self.fold.train))
         if unknown:
-            raise LeakageError(f"{what} of fold {self.fold.index} was fitted on speakers outside the fold: {_few(unknown)}")
+            raise LeakageError(
+                f"{what} of fold {self.fold.index} was fitted on speakers outside the fold: {_few(unknown)}"
+            )
         self.uses.append(Use("fitted", what, tuple(speakers)))
 
     def applied(self, what: str, speakers: Sequence[str], *, unseen: bool = True) -> None:

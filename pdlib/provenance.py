@@ -17,7 +17,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,9 @@ def _pieces(value: object) -> Iterable[bytes]:
         for item in value:
             yield from _pieces(item)
     else:
-        raise TypeError(f"the content of a {type(value).__name__} cannot be fingerprinted; pass what it was made from")
+        raise TypeError(
+            f"the content of a {type(value).__name__} cannot be fingerprinted; pass what it was made from"
+        )
 
 
 # ── code ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -93,7 +95,11 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:] or [ast.Pass()]
     return tree
 
@@ -132,7 +138,9 @@ def module_closure(*modules: str) -> list[str]:
         if name in seen:
             continue
         if not _module_file(name).is_file():
-            raise UsageError(f"pdlib has no module {name!r}", "name a file of the pdlib folder without its ending")
+            raise UsageError(
+                f"pdlib has no module {name!r}", "name a file of the pdlib folder without its ending"
+            )
         seen.add(name)
         waiting.extend(_read_imports(name)[0])
     return sorted(seen)
@@ -144,7 +152,9 @@ def _read_imports(name: str) -> tuple[set[str], set[str]]:
 
 def code_parts(*modules: str) -> dict[str, str]:
     """Syntax hash of every module in the closure of ``modules``, by name."""
-    return {name: syntax_hash(_module_file(name).read_text(encoding="utf-8")) for name in module_closure(*modules)}
+    return {
+        name: syntax_hash(_module_file(name).read_text(encoding="utf-8")) for name in module_closure(*modules)
+    }
 
 
 def code_fingerprint(*modules: str) -> str:
@@ -158,7 +168,7 @@ def _distributions() -> Mapping[str, list[str]]:
     return importlib.metadata.packages_distributions()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _required(distribution: str) -> tuple[str, ...]:
     needed = importlib.metadata.requires(distribution) or []
     names = [re.match(r"[A-Za-z0-9._-]+", line).group(0) for line in needed if "extra ==" not in line]
@@ -277,7 +287,9 @@ class Store:
             self.loaded += 1
             return stored
         with paths.writing_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)  # an unwritable folder is refused before the work
+            target.parent.mkdir(
+                parents=True, exist_ok=True
+            )  # an unwritable folder is refused before the work
         result = {name: np.asarray(value) for name, value in compute().items()}
         _check(step, result)
         with paths.atomic_path(target) as part:
@@ -316,4 +328,6 @@ def _read(target: Path, parts: Mapping) -> Arrays | None:
 def _check(step: str, result: Arrays) -> None:
     for name, value in result.items():
         if value.dtype.hasobject:
-            raise TypeError(f"step {step!r} gives {name!r} as Python objects; the store keeps plain arrays only")
+            raise TypeError(
+                f"step {step!r} gives {name!r} as Python objects; the store keeps plain arrays only"
+            )

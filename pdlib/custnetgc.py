@@ -1,0 +1,339 @@
+"""CustNetGC as one honest pipeline: teacher → Grad-CAM overlay → CustNet → CatBoost (paper, section 3.3).
+
+The paper makes its heat maps before it splits the recordings (p. 29). Here the whole chain is fitted anew
+inside the training speakers of every fold (protocol ``speaker``):
+
+1. The training speakers are cross-fitted: a teacher that did not see a picture makes its heat map.
+2. A teacher fitted on all training speakers makes the heat maps of the test pictures.
+3. Every heat map is for the class the teacher *predicts*; no label is read to make one.
+4. CustNet is fitted on the overlaid training pictures, CatBoost on CustNet's pooled features of them.
+5. Decision thresholds come from cross-fitted scores of the training speakers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from pdlib import networks, pictures
+from pdlib.boosting import BoostConfig, boost
+from pdlib.cohort import Cohort
+from pdlib.errors import DataError
+from pdlib.explain import grad_cam
+from pdlib.features import slope_curves
+from pdlib.metrics import choose_threshold
+from pdlib.networks import CustNetConfig, Learner, TrainedNet
+from pdlib.preprocessing import preprocess
+from pdlib.protocols import Fold, Ledger, speaker_folds
+from pdlib.provenance import Arrays, Store
+
+MODULES = ("custnetgc",)
+MODELS = ("custnet_plain", "custnet_overlay", "custnetgc")
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures that never part from their speakers: names, labels (1 = PD), uint8 RGB (n, size, size, 3)."""
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+    pictures: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.labels) == len(self.pictures):
+            raise DataError(
+                f"{len(self.names)} names, {len(self.labels)} labels and {len(self.pictures)} pictures "
+                "do not match"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, names: Sequence[str]) -> PictureSet:
+        """The pictures of these speakers, in the order of ``names``."""
+        where = {name: index for index, name in enumerate(self.names)}
+        missing = [name for name in names if name not in where]
+        if missing:
+            raise DataError(f"no picture of {missing[0]} in this set of {len(self)}")
+        rows = [where[name] for name in names]
+        return PictureSet(tuple(names), self.labels[rows], self.pictures[rows])
+
+    def overlaid(self, heatmaps: np.ndarray, strength: float) -> PictureSet:
+        """The same set with each heat map (n, size, size) laid over its picture."""
+        laid = np.stack(
+            [
+                pictures.overlay(picture, heat, strength)
+                for picture, heat in zip(self.pictures, heatmaps, strict=True)
+            ]
+        )
+        return PictureSet(self.names, self.labels, laid)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of one run; the paper prints none of them, so all are ours, fixed before any result."""
+
+    network: CustNetConfig = field(default_factory=CustNetConfig)
+    boosting: BoostConfig = field(default_factory=BoostConfig)
+    epochs: int = 12
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    strength: float = 0.4
+    n_splits: int = 5
+    cross_fits: int = 3
+
+
+# ── pictures ───────────────────────────────────────────────────────────────────────────────────────────
+def slope_pictures(
+    cohort: Cohort, *, variant: str, size: int, target_sr: int = 8000, store: Store | None = None
+) -> PictureSet:
+    """Slope graphs of a whole cohort as RGB pictures (eq. 24 read as alpha compositing).
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Whose recordings.
+    variant : {"paper", "sound"}
+        Preprocessing; see `preprocessing.preprocess`.
+    size : int
+        Side of the pictures in pixels.
+    target_sr : int
+        Sample rate in Hz after preprocessing (``paper`` only).
+    store : Store, optional
+        Where the pictures are kept between runs.
+    """
+    inputs = {"cohort": cohort.fingerprint, "variant": variant, "size": size, "target_sr": target_sr}
+
+    def draw() -> Arrays:
+        drawn = []
+        for name in cohort.names:
+            signal = cohort.signal(name)
+            options = {"target_sr": target_sr} if variant == "paper" else {}
+            clip = preprocess(signal.samples, signal.sample_rate, variant=variant, **options)
+            drawn.append(
+                pictures.remove_alpha(pictures.slope_graph(slope_curves(clip), size), rule="composite")
+            )
+        return {"pictures": np.stack(drawn)}
+
+    drawn = (store or Store()).get("slope-pictures", inputs, draw, MODULES)["pictures"]
+    return PictureSet(tuple(cohort.names), np.asarray(cohort.labels), drawn)
+
+
+# ── one fold ───────────────────────────────────────────────────────────────────────────────────────────
+class _Chain:
+    """The fitted steps of one fold; every fit and every use goes through the fold's ledger."""
+
+    def __init__(self, learner: Learner, plan: Plan, ledger: Ledger, seed: int) -> None:
+        self.learner, self.plan, self.ledger, self.seed = learner, plan, ledger, seed
+
+    def fit_net(
+        self, what: str, data: PictureSet, salt: int, validation: PictureSet | None = None
+    ) -> TrainedNet:
+        self.ledger.fitted(what, data.names)
+        return self.learner.fit(
+            data.pictures,
+            data.labels,
+            seed=self.seed * 1000 + salt,
+            epochs=self.plan.epochs,
+            batch_size=self.plan.batch_size,
+            learning_rate=self.plan.learning_rate,
+            validation=None if validation is None else (validation.pictures, validation.labels),
+        )
+
+    def score(self, what: str, net: TrainedNet, data: PictureSet) -> np.ndarray:
+        self.ledger.applied(what, data.names)
+        return self.learner.predict(net, data.pictures)[:, 1]
+
+    def heatmaps(self, what: str, net: TrainedNet, data: PictureSet) -> np.ndarray:
+        """Grad-CAM maps (n, size, size) for the class the network predicts; no label is read."""
+        self.ledger.applied(what, data.names)
+        predicted = self.learner.predict(net, data.pictures).argmax(axis=1)
+        maps, _dead = grad_cam(self.learner.model(net), data.pictures, predicted)
+        return maps
+
+    def boosted(
+        self, what: str, net_name: str, net: TrainedNet, train: PictureSet, test: PictureSet
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """CatBoost on the pooled features of ``train``; scores of ``test`` and the curves per iteration."""
+        self.ledger.applied(net_name, train.names, unseen=False)
+        self.ledger.applied(net_name, test.names)
+        self.ledger.fitted(what, train.names)
+        test_features = self.learner.pooled(net, test.pictures)
+        fitted = boost(
+            self.learner.pooled(net, train.pictures),
+            train.labels,
+            self.plan.boosting,
+            seed=self.seed,
+            validation=(test_features, test.labels),
+        )
+        self.ledger.applied(what, test.names)
+        return fitted.score(test_features), fitted.history
+
+
+def run_fold(data: PictureSet, fold: Fold, plan: Plan, learner: Learner, seed: int) -> Arrays:
+    """Fit the whole chain inside ``fold.train`` and score ``fold.test``.
+
+    The test pictures' labels are read for one thing only: the validation curves of Figures 11, 12 and 17–19.
+    No choice depends on them; epochs and iterations are fixed in ``plan``.
+
+    Returns
+    -------
+    dict of arrays
+        ``score_<model>`` and ``threshold_<model>`` for the three `MODELS`, ``heatmaps`` (float16) and
+        ``overlays`` of the test speakers, ``net_*`` and ``boost_*`` curves, ``ledger`` (JSON).
+    """
+    ledger = Ledger(fold)
+    chain = _Chain(learner, plan, ledger, seed)
+    train, test = data.take(fold.train), data.take(fold.test)
+    parts = speaker_folds(train.names, train.labels, plan.cross_fits, seed=seed)
+
+    # 1. cross-fitted teachers: heat maps and scores of training pictures by teachers that did not see them
+    order = {name: row for row, name in enumerate(train.names)}
+    maps = np.zeros(train.pictures.shape[:3], dtype=np.float32)
+    inner = {model: np.full(len(train), np.nan) for model in MODELS}
+    for part in parts:
+        what, held = f"teacher without part {part.index}", train.take(part.test)
+        net = chain.fit_net(what, train.take(part.train), salt=part.index)
+        rows = [order[name] for name in part.test]
+        maps[rows] = chain.heatmaps(what, net, held)
+        inner["custnet_plain"][rows] = chain.score(what, net, held)
+    laid_train = train.overlaid(maps, plan.strength)
+
+    # 2. the teacher of the test pictures
+    teacher = chain.fit_net("teacher", train, salt=100)
+    test_maps = chain.heatmaps("teacher", teacher, test)
+    laid_test = test.overlaid(test_maps, plan.strength)
+    scores = {"custnet_plain": chain.score("teacher", teacher, test)}
+
+    # 3. cross-fitted scores of the training speakers, for the thresholds alone
+    for part in parts:
+        what, rows = f"CustNet without part {part.index}", [order[name] for name in part.test]
+        own, held = laid_train.take(part.train), laid_train.take(part.test)
+        net = chain.fit_net(what, own, salt=200 + part.index)
+        inner["custnet_overlay"][rows] = chain.score(what, net, held)
+        inner["custnetgc"][rows], _ = chain.boosted(
+            f"CatBoost without part {part.index}", what, net, own, held
+        )
+
+    # 4. the network and the booster that score the test speakers
+    net = chain.fit_net("CustNet", laid_train, salt=300, validation=laid_test)
+    scores["custnet_overlay"] = chain.score("CustNet", net, laid_test)
+    scores["custnetgc"], curves = chain.boosted("CatBoost", "CustNet", net, laid_train, laid_test)
+
+    result: Arrays = {
+        "heatmaps": test_maps.astype(np.float16),
+        "ledger": np.array(json.dumps(ledger.table())),
+    }
+    for model in MODELS:
+        result[f"score_{model}"] = scores[model]
+        result[f"threshold_{model}"] = np.array(choose_threshold(train.labels, inner[model]))
+    result |= {f"net_{name}": values for name, values in net.history.items()}
+    result |= {f"boost_{name}": values for name, values in curves.items()}
+    return result
+
+
+# ── all folds ──────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class FoldResult:
+    """One finished fold with what `run_fold` returned."""
+
+    fold: Fold
+    arrays: Arrays
+
+
+def stored_fold(
+    data: PictureSet, fold: Fold, plan: Plan, *, store: Store | None = None, learner: Learner | None = None
+) -> FoldResult:
+    """`run_fold` with the fold's own seed, read back from the store where the very same fold is kept."""
+    inputs = {"data": data, "fold": fold, "plan": plan, "arithmetic": networks.arithmetic()}
+
+    def run() -> Arrays:
+        return run_fold(data, fold, plan, learner or Learner(plan.network), fold.seed)
+
+    return FoldResult(fold, (store or Store()).get("custnetgc-fold", inputs, run, MODULES))
+
+
+def cross_validate(
+    data: PictureSet,
+    plan: Plan,
+    *,
+    seeds: Sequence[int],
+    store: Store | None = None,
+    each: Callable[[FoldResult], None] | None = None,
+) -> list[FoldResult]:
+    """Every fold of every seed under the ``speaker`` protocol; finished folds are read back from the store.
+
+    Parameters
+    ----------
+    data : PictureSet
+        Slope graphs of all speakers.
+    plan : Plan
+        Settings.
+    seeds : sequence of int
+        Each gives its own folds and weights.
+    store : Store, optional
+        Where finished folds are kept: an interrupted run goes on at the fold where it stopped.
+    each : callable, optional
+        Called after each fold, for a progress line.
+    """
+    store = store or Store()
+    learner = Learner(plan.network)
+    results = []
+    for seed in seeds:
+        for fold in speaker_folds(data.names, data.labels, plan.n_splits, seed):
+            results.append(stored_fold(data, fold, plan, store=store, learner=learner))
+            if each is not None:
+                each(results[-1])
+    networks.free()
+    return results
+
+
+def predictions(results: Sequence[FoldResult], data: PictureSet, variant: str) -> pd.DataFrame:
+    """Predictions of all three models as one table, one row per model, recording and seed."""
+    label = dict(zip(data.names, data.labels, strict=True))
+    rows = [
+        {
+            "model": model,
+            "variant": variant,
+            "protocol": "speaker",
+            "recording": name,
+            "label": int(label[name]),
+            "fold": result.fold.index,
+            "seed": result.fold.seed,
+            "score": float(score),
+            "threshold": float(result.arrays[f"threshold_{model}"]),
+            "predicted": int(score >= result.arrays[f"threshold_{model}"]),
+        }
+        for model in MODELS
+        for result in results
+        for name, score in zip(result.fold.test, result.arrays[f"score_{model}"], strict=True)
+    ]
+    return pd.DataFrame(rows).sort_values(["model", "seed", "recording"], ignore_index=True)
+
+
+def ledgers(results: Sequence[FoldResult]) -> pd.DataFrame:
+    """What was fitted on whom, in every fold: the table behind the claim that no test speaker was seen."""
+    return pd.DataFrame([row for result in results for row in json.loads(str(result.arrays["ledger"]))])
+
+
+def curves(results: Sequence[FoldResult], prefix: str) -> pd.DataFrame:
+    """Training curves in long form (fold, seed, step, curve, value); ``prefix`` is ``net_`` or ``boost_``."""
+    frames = [
+        pd.DataFrame(
+            {
+                "fold": result.fold.index,
+                "seed": result.fold.seed,
+                "step": np.arange(1, len(values) + 1),
+                "curve": name.removeprefix(prefix),
+                "value": values,
+            }
+        )
+        for result in results
+        for name, values in result.arrays.items()
+        if name.startswith(prefix)
+    ]
+    return pd.concat(frames, ignore_index=True)

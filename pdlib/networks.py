@@ -1,0 +1,826 @@
+"""CustNet, the paper's network: what is printed, why it cannot be built, the repaired one, and its training.
+
+The printed network (pp. 24–28) raises errors in many places; `printed_faults` runs each of them.
+`custnet` builds it with the changes listed in `REPAIRS` and nothing else, `CHOICES` lists what the paper
+leaves open, and `deviations` says how far a configuration is from the printed size.
+
+TensorFlow is imported with this module, so nothing that can do without it imports this module.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.errors import ModelError, ParameterError
+
+# Read once, when TensorFlow loads: its informational notes and warnings stay out, its errors do not.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+#: What TensorFlow writes on every start before its own log level applies: which kernels it has, and that it
+#: found no GPU. The lines carry the time, so in a notebook they would make each run's page a different one.
+_START_UP_NOTES = re.compile(
+    rb"All log messages before absl::InitializeLog|^I\d{4} |cuInit|Could not find cuda drivers"
+)
+
+
+@contextmanager
+def _without_start_up_notes() -> Iterator[None]:
+    """Hold back what is written to the error stream in the block, then pass on all but the start-up notes."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if not _START_UP_NOTES.search(line):
+                    os.write(2, line)
+
+
+with _without_start_up_notes():
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    _GPUS = tf.config.list_physical_devices("GPU")  # looked for now, while the notes are held back
+
+#: Threads of TensorFlow, within an operation and across operations. Sums are split by thread, so another
+#: number rounds differently; fixed, a machine with more cores gives the same digits. One thread costs little:
+#: the operations are small, and threads wait for each other as soon as anything else runs on the machine.
+THREADS = 1
+
+
+def _fix_threads() -> None:
+    """Fix the number of threads, unless ``TF_NUM_INTRAOP_THREADS`` says it (faster for large networks)."""
+    if os.environ.get("TF_NUM_INTRAOP_THREADS"):
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+        tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    except RuntimeError:
+        warnings.warn(
+            f"TensorFlow was in use before pdlib.networks was imported, so its threads could not be set to "
+            f"{THREADS}: results may differ in the last digits. Import pdlib.networks first.",
+            stacklevel=2,
+        )
+
+
+_fix_threads()
+
+#: Input side and filters of the first exit block, by version: text (pp. 24–26) and Algorithm 3 (p. 28).
+PRINTED_SIZE = {"text": 244, "algorithm3": 256}
+PRINTED_EXIT_FILTERS = {"text": 244, "algorithm3": 256}
+#: Fewest filters a layer keeps when ``width`` shrinks the network.
+FEWEST_FILTERS = 8
+#: Momentum of the running statistics of batch normalisation. See `CHOICES` for the reason.
+BATCH_NORM_MOMENTUM = 0.7
+#: Pictures per forward pass in inference; bounds the memory, does not change results beyond rounding.
+INFERENCE_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One place where the network built here differs from what is printed, or where the paper is silent.
+
+    Attributes
+    ----------
+    where, printed, change, why : str
+        Page and part of the paper; what stands there; what is built instead; and the reason.
+    """
+
+    where: str
+    printed: str
+    change: str
+    why: str
+
+
+REPAIRS: tuple[Repair, ...] = (
+    Repair(
+        "p. 24, function header",
+        "input = (244, 244) has a default value and stands before filters, which has none",
+        "no default for the input",
+        "Python refuses an argument without a default after one with a default",
+    ),
+    Repair(
+        "p. 24 against p. 26, function name",
+        "the name in the definition lacks the final e of separable (two of its letters are unreadable)",
+        "defined under the name it is called by, depthwise_separable_conv",
+        "the name that is called is never defined",
+    ),
+    Repair(
+        "p. 25 and p. 28, input layer",
+        "Input(shape = input_shape(244, 244)), in Algorithm 3 input_shape(256, 256)",
+        "Input(shape = (size, size, 3))",
+        "input_shape is not a function, and a convolution needs a channel axis",
+    ),
+    Repair(
+        "p. 25 and p. 28, removal of alpha",
+        "new_R, new_G and new_B follow from R, G, B and A and are never used; the text has 4 input channels",
+        "alpha is removed before the network, by laying the picture over white (pictures.remove_alpha)",
+        "R, G, B and A are never taken from the input, and the formula turns every opaque pixel white",
+    ),
+    Repair(
+        "p. 26 and p. 28, middle flow, Add of the first block",
+        "Add of the residual with 64 channels and of x with 128",
+        "the residual passes a 1×1 convolution to 128 channels and batch normalisation; later blocks match",
+        "Add needs equal shapes",
+    ),
+    Repair(
+        "p. 26 and p. 28, exit flow, first Add",
+        "Add of the residual with 1024 channels and of x with 244 (Algorithm 3: 256)",
+        "the residual passes a further 1×1 convolution to the channels of x, and batch normalisation",
+        "Add needs equal shapes; the printed 1024-channel layer stays",
+    ),
+    Repair(
+        "p. 26, exit flow, first Add",
+        "Add()([residual, x] without its closing parenthesis",
+        "the parenthesis is closed",
+        "Python cannot read the line",
+    ),
+    Repair(
+        "p. 26, exit flow, second Add (text only)",
+        "Add of the same residual, 61×61×1024, and of x, 31×31×728",
+        "the residual passes a 1×1 convolution with strides 2 to 728 channels, and batch normalisation",
+        "neither the size nor the channels match",
+    ),
+    Repair(
+        "p. 28, end of Algorithm 3",
+        "the algorithm ends with a feature map",
+        "global average pooling and the softmax layer of the text (p. 26) follow",
+        "a feature map is no class score",
+    ),
+)
+
+CHOICES: tuple[Repair, ...] = (
+    Repair(
+        "p. 26, middle flow",
+        "num_middle_blocks has no value",
+        "a parameter, 1 unless told otherwise",
+        "the paper gives none; one block is the least that has a middle flow",
+    ),
+    Repair(
+        "p. 25, pixel scale",
+        "not given",
+        "1 − C/255 inside the network: white paper is 0, ink up to 1",
+        "the convolutions pad with 0, which then continues the white paper instead of framing it",
+    ),
+    Repair(
+        "p. 26, output",
+        "one Dense layer with softmax",
+        "the same function in two layers, logits and probabilities",
+        "Grad-CAM explains the score before the softmax (eq. 20)",
+    ),
+    Repair(
+        "pp. 24–28, batch normalisation",
+        "momentum not given (library default 0.99)",
+        f"momentum {BATCH_NORM_MOMENTUM}",
+        "an epoch here is 4 to 9 steps: after 20 epochs with 0.99 the running statistics, which inference "
+        "uses, are far from the data still, and a network that learned its training set guesses on others",
+    ),
+    Repair(
+        "whole paper, training",
+        "optimiser, loss, learning rate, epochs and batch size not given",
+        "Adam, cross-entropy; the rest are parameters; the batches of an epoch are of nearly equal size",
+        "a left-over picture in a batch of its own would set the batch statistics alone",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class CustNetConfig:
+    """Size and version of a CustNet.
+
+    Parameters
+    ----------
+    input_size : int
+        Side of the square RGB input in pixels, at least 16 (printed: 244 in the text, 256 in Algorithm 3).
+    width : float
+        Multiplies every filter count (at least 8 remain); 1 is the printed width.
+    middle_blocks : int
+        Repetitions of the middle flow, at least 1 (not printed).
+    version : {"text", "algorithm3"}
+        ``"text"``: 244 filters, then the block of 728 (p. 26). ``"algorithm3"``: 256 filters, no such block.
+    classes : int
+        Number of classes, at least 2.
+
+    Raises
+    ------
+    ParameterError
+        When a value is out of range.
+    """
+
+    input_size: int = 96
+    width: float = 0.25
+    middle_blocks: int = 1
+    version: str = "text"
+    classes: int = 2
+
+    def __post_init__(self) -> None:
+        _check_whole("input_size", self.input_size, 16)
+        _check_whole("middle_blocks", self.middle_blocks, 1)
+        _check_whole("classes", self.classes, 2)
+        if not np.isfinite(self.width) or not 0 < self.width <= 4:
+            raise ParameterError(f"width = {self.width!r} is not valid", "give a number above 0, at most 4")
+        if self.version not in PRINTED_SIZE:
+            raise ParameterError(
+                f"version = {self.version!r} is unknown", f"use one of {', '.join(PRINTED_SIZE)}"
+            )
+
+    def filters(self, printed: int) -> int:
+        """Filters of a layer whose printed count is ``printed``, at this width."""
+        return max(FEWEST_FILTERS, round(printed * self.width))
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ParameterError(f"{name} = {value!r} is not valid", f"give a whole number, at least {least}")
+
+
+def deviations(config: CustNetConfig) -> tuple[Repair, ...]:
+    """How far ``config`` is from the printed size: empty at the printed size and width."""
+    found = []
+    printed_size = PRINTED_SIZE[config.version]
+    if config.input_size != printed_size:
+        found.append(
+            Repair(
+                "p. 24" if config.version == "text" else "p. 28",
+                f"input of {printed_size} × {printed_size}",
+                f"input of {config.input_size} × {config.input_size}",
+                "scale: the cost grows with the area",
+            )
+        )
+    if config.width != 1:
+        found.append(
+            Repair(
+                "pp. 26–28",
+                "32, 64, 128, 1024, 244 or 256, and 728 filters",
+                f"{config.width:g} times as many, at least {FEWEST_FILTERS}",
+                "scale: the cost grows with the square of the width",
+            )
+        )
+    return tuple(found)
+
+
+def deterministic() -> None:
+    """Make TensorFlow's operations repeatable, for this process; the one place that touches global state.
+
+    Where there is a GPU it turns on TensorFlow's deterministic kernels, which cannot be turned off again. On
+    a CPU the kernels used here are repeatable as they are, and the deterministic mode makes training twice as
+    slow, so it stays off there; a test compares two trainings bit by bit. No generator is seeded: every draw
+    here comes from an explicit seed, and seeding TensorFlow's own would make it drop its compiled functions,
+    seconds of work at each training.
+
+    Results are equal bit for bit on machines of one kind, whatever the number of cores, because the number of
+    threads is fixed (`THREADS`). Another kind of processor may round differently.
+    """
+    if _GPUS:
+        tf.config.experimental.enable_op_determinism()
+
+
+def arithmetic() -> dict[str, object]:
+    """What the last digits of a training depend on besides code and data; part of the key of stored results."""
+    return {
+        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "gpus": len(_GPUS),
+        "processor": platform.machine(),
+    }
+
+
+def free() -> None:
+    """Give back the memory of networks no longer referred to. Learners still in use keep working."""
+    keras.backend.clear_session()
+    gc.collect()
+
+
+# ------------------------------------------------------------------------------------------- the network
+
+
+def _batch_norm(name: str | None = None) -> layers.Layer:
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=name)
+
+
+def depthwise_separable_conv(x: keras.KerasTensor, filters: int, kernel: tuple[int, int] = (3, 3)):
+    """Depthwise convolution → BN → ReLU → 1×1 convolution → BN → ReLU, in the printed order (pp. 24–25)."""
+    x = layers.DepthwiseConv2D(kernel, padding="same")(x)
+    x = layers.Activation("relu")(_batch_norm()(x))
+    x = layers.Conv2D(filters, (1, 1), padding="same")(x)
+    return layers.Activation("relu")(_batch_norm()(x))
+
+
+def _projection(x: keras.KerasTensor, filters: int, strides: int, name: str) -> keras.KerasTensor:
+    """The repair of a residual: a 1×1 convolution to ``filters`` channels, then batch normalisation."""
+    x = layers.Conv2D(filters, (1, 1), strides=strides, padding="same", name=name)(x)
+    return _batch_norm(f"{name}_bn")(x)
+
+
+def _entry_flow(x: keras.KerasTensor, config: CustNetConfig) -> keras.KerasTensor:
+    x = layers.Conv2D(config.filters(32), (3, 3), strides=(2, 2), padding="same")(x)
+    x = layers.Activation("relu")(_batch_norm()(x))
+    x = layers.Conv2D(config.filters(64), (3, 3), padding="same")(x)
+    return layers.Activation("relu")(_batch_norm()(x))
+
+
+def _middle_flow(x: keras.KerasTensor, config: CustNetConfig) -> keras.KerasTensor:
+    filters = config.filters(128)
+    for block in range(config.middle_blocks):
+        residual = x
+        for _ in range(3):
+            x = depthwise_separable_conv(x, filters)
+        if residual.shape[-1] != filters:
+            residual = _projection(residual, filters, 1, f"repair_middle_{block}")
+        x = layers.Add()([residual, x])
+    return x
+
+
+def _exit_flow(x: keras.KerasTensor, config: CustNetConfig) -> keras.KerasTensor:
+    residual = layers.Conv2D(config.filters(1024), (1, 1), strides=(2, 2), padding="same")(x)
+    residual = _batch_norm()(residual)
+    with_second_block = config.version == "text"
+    filters = config.filters(PRINTED_EXIT_FILTERS[config.version])
+    for _ in range(2):
+        x = depthwise_separable_conv(x, filters)
+    x = layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
+    matched = _projection(residual, filters, 1, "repair_exit_1")
+    x = layers.Add(name=None if with_second_block else "last_conv")([matched, x])
+    if not with_second_block:
+        return x
+    filters = config.filters(728)
+    for _ in range(2):
+        x = depthwise_separable_conv(x, filters)
+    x = layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
+    return layers.Add(name="last_conv")([_projection(residual, filters, 2, "repair_exit_2"), x])
+
+
+def _assemble(config: CustNetConfig) -> keras.Model:
+    picture = keras.Input((config.input_size, config.input_size, 3), name="picture")
+    x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(picture)
+    x = _exit_flow(_middle_flow(_entry_flow(x, config), config), config)
+    x = layers.GlobalAveragePooling2D(name="pooled")(x)
+    logits = layers.Dense(config.classes, name="logits")(x)
+    probabilities = layers.Activation("softmax", name="probabilities")(logits)
+    return keras.Model(picture, probabilities, name=f"custnet_{config.version}")
+
+
+def initial_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
+    """Draw a fresh set of weights, in the order of ``model.get_weights()``, from ``seed`` alone.
+
+    Kernels follow Keras's default, the uniform distribution of Glorot and Bengio (2010); biases start at 0,
+    batch normalisation at scale 1, shift 0, mean 0 and variance 1.
+
+    Raises
+    ------
+    ModelError
+        When the model has a weight whose start is not defined here.
+    """
+    generator = np.random.default_rng(seed)
+    constants = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1.0}
+    drawn = []
+    for weight in model.weights:
+        if weight.name in constants:
+            drawn.append(np.full(weight.shape, constants[weight.name], dtype=np.float32))
+        elif weight.name == "kernel":
+            draw = keras.initializers.GlorotUniform(seed=int(generator.integers(2**31)))
+            drawn.append(keras.ops.convert_to_numpy(draw(weight.shape)))
+        else:
+            raise ModelError(
+                f"weight {weight.path} has no defined start", "add it to networks.initial_weights"
+            )
+    return drawn
+
+
+def custnet(config: CustNetConfig, seed: int) -> keras.Model:
+    """Build the repaired CustNet (pp. 24–28, Algorithm 3) with weights drawn from ``seed``.
+
+    Parameters
+    ----------
+    config : CustNetConfig
+    seed : int
+        The same seed gives the same weights, in any process.
+
+    Returns
+    -------
+    keras.Model
+        One functional graph, not compiled. Input: RGB pictures of shape (n, size, size, 3), 0 to 255, whole
+        numbers or floats. Output: class probabilities, shape (n, classes). Layers of note: ``last_conv`` (the
+        map that is pooled), ``pooled``, ``logits``, ``probabilities``.
+    """
+    deterministic()
+    model = _assemble(config)
+    model.set_weights(initial_weights(model, seed))
+    return model
+
+
+def logit_model(model: keras.Model) -> keras.Model:
+    """The same network cut before its softmax, sharing its weights.
+
+    Raises
+    ------
+    ModelError
+        When the model has no layer called ``logits`` or that layer is not linear.
+    """
+    if "logits" not in {layer.name for layer in model.layers}:
+        raise ModelError(
+            f"network {model.name} has no layer named logits",
+            "name the last layer before the softmax “logits” and give it no activation",
+        )
+    layer = model.get_layer("logits")
+    if getattr(layer, "activation", keras.activations.linear) is not keras.activations.linear:
+        raise ModelError(
+            f"layer logits of network {model.name} has an activation", "move it into a layer of its own"
+        )
+    return keras.Model(model.input, layer.output, name=f"{model.name}_logits")
+
+
+# ------------------------------------------------------------------------------------------ the training
+
+
+@dataclass(frozen=True)
+class TrainedNet:
+    """What training leaves: plain arrays, which can be stored and used in any process.
+
+    Attributes
+    ----------
+    weights : list of arrays
+        In the order of ``keras.Model.get_weights()``.
+    history : dict of arrays, shape (epochs,)
+        ``loss`` and ``accuracy`` over the epoch's training batches, each seen before its update and in
+        training mode, as Keras reports them; ``val_loss`` and ``val_accuracy`` after the epoch, in inference
+        mode, only where validation data were given.
+    config : CustNetConfig
+    """
+
+    weights: list[NDArray[np.float32]]
+    history: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    config: CustNetConfig = CustNetConfig()
+
+
+class Learner:
+    """One compiled CustNet that can be trained from scratch as often as wanted.
+
+    Building and tracing a network costs seconds and memory that are not given back, so it is done once per
+    configuration. Each `fit` starts from newly drawn weights, zeroed optimiser slots and reset running
+    statistics: its result does not depend on what the learner did before.
+
+    Parameters
+    ----------
+    config : CustNetConfig
+    """
+
+    def __init__(self, config: CustNetConfig) -> None:
+        self.config = config
+        self._model = custnet(config, seed=0)
+        self._logits = logit_model(self._model)
+        self._pooled = keras.Model(self._model.input, self._model.get_layer("pooled").output)
+        self._optimizer = keras.optimizers.Adam()
+        self._optimizer.build(self._model.trainable_variables)
+        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+        pictures = tf.TensorSpec((None, config.input_size, config.input_size, 3), tf.float32)
+        labels = tf.TensorSpec((None,), tf.int32)
+        # An open batch axis keeps one trace for batches of every size.
+        self._train_step = tf.function(self._train_on, input_signature=(pictures, labels))
+        self._infer_logits = tf.function(
+            lambda x: self._logits(x, training=False), input_signature=(pictures,)
+        )
+        self._infer_pooled = tf.function(
+            lambda x: self._pooled(x, training=False), input_signature=(pictures,)
+        )
+
+    def fit(
+        self,
+        pictures: NDArray,
+        labels: NDArray,
+        *,
+        seed: int,
+        epochs: int,
+        batch_size: int = 8,
+        learning_rate: float = 1e-3,
+        validation: tuple[NDArray, NDArray] | None = None,
+    ) -> TrainedNet:
+        """Train from scratch; the result is a function of the arguments alone.
+
+        Parameters
+        ----------
+        pictures : array, shape (n, size, size, 3)
+            RGB, 0 to 255.
+        labels : int array, shape (n,)
+            0 to classes − 1; at least two different ones.
+        seed : int
+            Draws the weights and the order of the pictures.
+        epochs, batch_size : int
+            Passes over the pictures; most pictures per step (at least 2). An epoch is cut into batches whose
+            sizes differ by at most one.
+        learning_rate : float
+            Of Adam (Kingma and Ba 2015), constant.
+        validation : (pictures, labels), optional
+            Followed in the history; never used to stop, select or tune.
+
+        Raises
+        ------
+        ParameterError
+            When a setting is out of range.
+        ModelError
+            When the data do not fit the network or the loss stops being finite.
+        """
+        _check_whole("epochs", epochs, 1)
+        _check_whole("batch_size", batch_size, 2)
+        if not np.isfinite(learning_rate) or learning_rate <= 0:
+            raise ParameterError(f"learning_rate = {learning_rate!r} is not valid", "give a number above 0")
+        x, y = self._checked(pictures, labels)
+        if np.unique(y).size < 2:
+            raise ModelError(
+                "all training pictures are of one class", "train on pictures of at least two classes"
+            )
+        held_out = None if validation is None else self._checked(*validation)
+        self._reset(seed, learning_rate)
+        # A stream of its own: the order of the pictures must not follow from the weights' draw.
+        order = np.random.default_rng([int(seed), 1])
+        history: dict[str, list[float]] = {}
+        for epoch in range(epochs):
+            row = self._epoch(x, y, batch_size, order)
+            if not np.isfinite(row["loss"]):
+                raise ModelError(
+                    f"the loss is {row['loss']} in epoch {epoch + 1}",
+                    f"lower learning_rate (now {learning_rate:g})",
+                )
+            if held_out is not None:
+                row |= self._followed(*held_out)
+            for key, value in row.items():
+                history.setdefault(key, []).append(value)
+        weights = [np.array(weight) for weight in self._model.get_weights()]
+        return TrainedNet(weights, {key: np.array(values) for key, values in history.items()}, self.config)
+
+    def predict(self, trained: TrainedNet, pictures: NDArray) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, classes), each row summing to 1."""
+        logits = self._run(trained, self._infer_logits, pictures).astype(float)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def pooled(self, trained: TrainedNet, pictures: NDArray) -> NDArray[np.float64]:
+        """Pooled features, shape (n, channels of ``last_conv``): what the last layer or CatBoost is given."""
+        return self._run(trained, self._infer_pooled, pictures).astype(float)
+
+    def model(self, trained: TrainedNet) -> keras.Model:
+        """A network of its own holding these weights; later training does not touch it."""
+        self._check_trained(trained)
+        model = _assemble(self.config)
+        model.set_weights(trained.weights)
+        return model
+
+    def _train_on(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step; the summed loss and the number of right answers before the update."""
+        with tf.GradientTape() as tape:
+            logits = self._logits(x, training=True)
+            total = self._loss(y, logits)
+            mean = total / tf.cast(tf.shape(x)[0], tf.float32)
+        variables = self._model.trainable_variables
+        self._optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
+        right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), y), tf.int32))
+        return total, right
+
+    def _epoch(
+        self, x: NDArray, y: NDArray, batch_size: int, order: np.random.Generator
+    ) -> dict[str, float]:
+        shuffled = order.permutation(len(x))
+        total, right = 0.0, 0
+        for batch in np.array_split(shuffled, -(-len(x) // batch_size)):
+            batch_total, batch_right = self._train_step(x[batch], y[batch])
+            total, right = total + float(batch_total), right + int(batch_right)
+        return {"loss": total / len(x), "accuracy": right / len(x)}
+
+    def _followed(self, x: NDArray, y: NDArray) -> dict[str, float]:
+        logits = _in_batches(self._infer_logits, x).astype(float)
+        peak = logits.max(axis=1, keepdims=True)
+        log_sum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
+        losses = log_sum - logits[np.arange(len(y)), y]
+        return {
+            "val_loss": float(losses.mean()),
+            "val_accuracy": float((logits.argmax(axis=1) == y).mean()),
+        }
+
+    def _reset(self, seed: int, learning_rate: float) -> None:
+        self._model.set_weights(initial_weights(self._model, seed))
+        for variable in self._optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        self._optimizer.learning_rate = learning_rate
+
+    def _run(self, trained: TrainedNet, function: Callable, pictures: NDArray) -> NDArray:
+        self._check_trained(trained)
+        x = self._checked(pictures)[0]
+        self._model.set_weights(trained.weights)
+        return _in_batches(function, x)
+
+    def _check_trained(self, trained: TrainedNet) -> None:
+        if trained.config != self.config:
+            raise ModelError(
+                f"the weights belong to {trained.config}, this learner is {self.config}",
+                "use a learner of the same configuration",
+            )
+
+    def _checked(self, pictures: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray]:
+        x = check_pictures(pictures, self.config.input_size)
+        if labels is None:
+            return x, np.empty(0, dtype=np.int32)
+        y = np.asarray(labels)
+        whole = y.dtype.kind in "iub"
+        if y.shape != (len(x),) or not whole or y.min() < 0 or y.max() >= self.config.classes:
+            raise ModelError(
+                f"labels of type {y.dtype} and shape {y.shape} do not fit {len(x)} pictures "
+                f"and {self.config.classes} classes",
+                f"give one whole number from 0 to {self.config.classes - 1} per picture",
+            )
+        return x, y.astype(np.int32)
+
+
+def check_pictures(pictures: NDArray, size: int) -> NDArray[np.float32]:
+    """RGB pictures as float32 of shape (n, size, size, 3), checked.
+
+    Raises
+    ------
+    ModelError
+        When there is none, the shape is another, an alpha channel is left, or a value leaves 0 to 255.
+    """
+    x = np.asarray(pictures)
+    if x.ndim == 4 and x.shape[-1] == 4:
+        raise ModelError(
+            f"the pictures still have an alpha channel (shape {x.shape})", "apply pictures.remove_alpha first"
+        )
+    if x.ndim != 4 or x.shape[1:] != (size, size, 3) or len(x) == 0:
+        raise ModelError(
+            f"pictures of shape {x.shape} do not fit a network of input size {size}",
+            f"give at least one RGB picture as an array of shape (n, {size}, {size}, 3)",
+        )
+    x = x.astype(np.float32)
+    if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 255):
+        raise ModelError("the pictures have values outside 0 to 255", "give 8-bit RGB levels")
+    return x
+
+
+def _in_batches(function: Callable, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    starts = range(0, len(x), INFERENCE_BATCH)
+    return np.concatenate([function(x[start : start + INFERENCE_BATCH]).numpy() for start in starts])
+
+
+# ---------------------------------------------------------------------------------- what is printed, run
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A printed construction and what happened when it was run.
+
+    Attributes
+    ----------
+    where, printed : str
+        Page and part of the paper; the construction, in Python where the paper prints pseudo-code.
+    error : str
+        Class of the error it raised, or ``"none"`` if it ran.
+    message : str
+        First line of that error.
+    """
+
+    where: str
+    printed: str
+    error: str
+    message: str
+
+
+_HEADER = "def depthwise_separabl_conv(input=(244, 244), filters, kernel_size=(3, 3)): return input"
+_MISSPELT = (
+    "def depthwise_separabl_conv(input, filters, kernel_size): return input\n"
+    "x = depthwise_separable_conv(x, 128, (3, 3))"
+)
+_OPEN_PARENTHESIS = "x = Add()([residual, x]\nx = depthwise_separable_conv(x, 728, (3, 3))"
+
+
+# The layers have names of their own, so that the messages are the same however many layers came before.
+
+
+def _printed_conv(shape: tuple[int, ...]) -> None:
+    layers.Conv2D(32, (3, 3), strides=(2, 2), padding="same", name="first")(keras.Input(shape, name="input"))
+
+
+def _printed_channels() -> None:
+    red, green, blue, alpha = keras.Input((244, 244, 4))
+    _ = red + ((255 - red) * alpha) / 255
+
+
+def _printed_four_channels() -> None:
+    picture = keras.Input((244, 244, 4), name="input")
+    x = layers.Conv2D(32, (3, 3), strides=(2, 2), padding="same")(picture)
+    keras.Model(picture, x, name="custnet")(np.zeros((1, 244, 244, 3), dtype=np.float32))
+
+
+def _printed_add(first: tuple[int, int, int], second: tuple[int, int, int]) -> None:
+    layers.Add()([keras.Input(first), keras.Input(second)])
+
+
+def _printed_algorithm_3_loss() -> None:
+    feature_map = keras.ops.zeros((1, 64, 64, 256))
+    keras.losses.SparseCategoricalCrossentropy()(np.array([1]), feature_map)
+
+
+def _constructions() -> tuple[tuple[str, str, Callable[[], object]], ...]:
+    """Every printed construction that is tried: where, what, and how it is run."""
+    return (
+        ("p. 24, function header", _HEADER, lambda: compile(_HEADER, "p. 24", "exec")),
+        (
+            "p. 24 and p. 26, function name",
+            _MISSPELT.replace("\n", "; then "),
+            lambda: exec(compile(_MISSPELT, "p. 24", "exec"), {"x": None}),
+        ),
+        (
+            "p. 25, input layer, shape",
+            "Input(shape=input_shape(244, 244))",
+            lambda: eval("Input(shape=input_shape(244, 244))", {"Input": keras.Input}),
+        ),
+        (
+            "p. 25, input layer, no channel axis",
+            "Conv2D(32, (3, 3), strides=(2, 2))(Input(shape=(244, 244)))",
+            lambda: _printed_conv((244, 244)),
+        ),
+        (
+            "p. 28, Algorithm 3, input layer, no channel axis",
+            "Conv2D(32, (3, 3), strides=(2, 2))(Input(shape=(256, 256)))",
+            lambda: _printed_conv((256, 256)),
+        ),
+        (
+            "p. 25, eq. 24 in the network, undefined channels",
+            "new_R = R + ((255 - R) * A) / 255",
+            lambda: exec("new_R = R + ((255 - R) * A) / 255", {}),
+        ),
+        (
+            "p. 25, eq. 24 on the four-channel input layer",
+            "R, G, B, A = input_layer",
+            _printed_channels,
+        ),
+        (
+            "p. 25, input of depth 4, alpha removed",
+            "a network on Input((244, 244, 4)) given pictures of three channels",
+            _printed_four_channels,
+        ),
+        (
+            "p. 26 and p. 28, middle flow, Add",
+            "Add()([(122, 122, 64), (122, 122, 128)])",
+            lambda: _printed_add((122, 122, 64), (122, 122, 128)),
+        ),
+        (
+            "p. 26, exit flow, first Add",
+            "Add()([(61, 61, 1024), (61, 61, 244)])",
+            lambda: _printed_add((61, 61, 1024), (61, 61, 244)),
+        ),
+        (
+            "p. 28, Algorithm 3, exit flow, Add",
+            "Add()([(64, 64, 1024), (64, 64, 256)])",
+            lambda: _printed_add((64, 64, 1024), (64, 64, 256)),
+        ),
+        (
+            "p. 26, exit flow, first Add, parenthesis",
+            _OPEN_PARENTHESIS.split("\n")[0],
+            lambda: compile(_OPEN_PARENTHESIS, "p. 26", "exec"),
+        ),
+        (
+            "p. 26, exit flow, second Add with the same residual",
+            "Add()([(61, 61, 1024), (31, 31, 728)])",
+            lambda: _printed_add((61, 61, 1024), (31, 31, 728)),
+        ),
+        (
+            "p. 28, Algorithm 3, no output layer",
+            "cross-entropy of a label and a (64, 64, 256) feature map",
+            _printed_algorithm_3_loss,
+        ),
+    )
+
+
+def printed_faults() -> list[Fault]:
+    """Run every printed construction that cannot be built (pp. 24–28) and record what Python or Keras says.
+
+    Shapes are those the printed strides give: 244 → 122 → 61 → 31, and 256 → 128 → 64 for Algorithm 3.
+    A construction that runs after all is reported with the error ``"none"``.
+    """
+    faults = []
+    for where, printed, construct in _constructions():
+        try:
+            construct()
+        except Exception as error:  # the point is to record whatever is raised
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            message = error.msg if isinstance(error, SyntaxError) else (lines or [""])[0]
+            faults.append(Fault(where, printed, type(error).__name__, message))
+        else:
+            faults.append(Fault(where, printed, "none", "it runs"))
+    return faults

@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+
+from pdlib import custnetgc
+from pdlib.boosting import BoostConfig
+from pdlib.custnetgc import MODELS, PictureSet, Plan, cross_validate, ledgers, predictions, slope_pictures
+from pdlib.errors import DataError, LeakageError
+from pdlib.networks import CustNetConfig
+from pdlib.protocols import speaker_folds
+
+TINY = Plan(
+    network=CustNetConfig(input_size=32, width=0.05),
+    boosting=BoostConfig(iterations=5),
+    epochs=1,
+    batch_size=4,
+    n_splits=2,
+    cross_fits=2,
+)
+
+
+@pytest.fixture(scope="module")
+def voices():
+    rng = np.random.default_rng(0)
+    names = [f"HC-{i:02d}" for i in range(1, 7)] + [f"PD-{i:02d}" for i in range(1, 7)]
+    return PictureSet(
+        tuple(names), np.repeat([0, 1], 6), rng.integers(0, 255, (12, 32, 32, 3), dtype=np.uint8)
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(voices, tmp_path_factory):
+    store = custnetgc.Store(tmp_path_factory.mktemp("results"))
+    return cross_validate(voices, TINY, seeds=[0], store=store), store
+
+
+def test_every_speaker_is_scored_once_by_every_model(finished, voices):
+    frame = predictions(finished[0], voices, "paper")
+    counts = frame.groupby(["model", "recording"]).size()
+    assert set(frame["model"]) == set(MODELS)
+    assert (counts == 1).all() and len(counts) == len(MODELS) * len(voices)
+    assert frame["score"].between(0, 1).all()
+
+
+def test_nothing_is_fitted_on_a_test_speaker(finished):
+    table = ledgers(finished[0])
+    assert (table.loc[table["act"] == "fitted", "of them tested"] == 0).all()
+    assert set(table.loc[table["act"] == "fitted", "what"]) >= {
+        "teacher",
+        "CustNet",
+        "CatBoost",
+        "teacher without part 0",
+    }
+
+
+def test_training_pictures_get_their_heat_maps_from_a_teacher_that_did_not_see_them(finished, voices):
+    for result in finished[0]:
+        for part in speaker_folds(result.fold.train, voices.take(result.fold.train).labels, 2, seed=0):
+            assert not set(part.train) & set(part.test)
+        rows = json.loads(str(result.arrays["ledger"]))
+        applied = [
+            row for row in rows if row["act"] == "applied" and row["what"].startswith("teacher without")
+        ]
+        assert applied and all(row["of them tested"] == 0 for row in applied)
+
+
+def test_a_chain_that_would_fit_on_a_test_speaker_is_stopped(voices, monkeypatch):
+    fold = speaker_folds(voices.names, voices.labels, 2, 0)[0]
+    monkeypatch.setattr(PictureSet, "take", lambda self, names: self)  # the fault: the split is forgotten
+    with pytest.raises(LeakageError, match="test speakers"):
+        custnetgc.run_fold(voices, fold, TINY, learner=None, seed=0)
+
+
+def test_the_labels_of_test_speakers_do_not_reach_their_scores(finished, voices):
+    fold = finished[0][0].fold
+    flipped = voices.labels.copy()
+    for row, name in enumerate(voices.names):
+        if name in fold.test:
+            flipped[row] = 1 - flipped[row]
+    other = PictureSet(voices.names, flipped, voices.pictures)
+    again = custnetgc.run_fold(other, fold, TINY, custnetgc.Learner(TINY.network), seed=0)
+    for model in MODELS:
+        np.testing.assert_array_equal(again[f"score_{model}"], finished[0][0].arrays[f"score_{model}"])
+        assert again[f"threshold_{model}"] == finished[0][0].arrays[f"threshold_{model}"]
+
+
+def test_finished_folds_are_read_back_and_a_changed_plan_is_computed_anew(finished, voices):
+    results, store = finished
+    again = custnetgc.Store(store.folder)
+    back = cross_validate(voices, TINY, seeds=[0], store=again)
+    assert (again.computed, again.loaded) == (0, 2)
+    for one, other in zip(results, back, strict=True):
+        for name in one.arrays:
+            np.testing.assert_array_equal(one.arrays[name], other.arrays[name])
+    changed = Plan(**{**TINY.__dict__, "strength": 0.3})
+    with pytest.raises(RuntimeError, match="computed"):
+        cross_validate(voices, changed, seeds=[0], store=_Refusing(store.folder))
+
+
+class _Refusing(custnetgc.Store):
+    def get(self, step, inputs, compute, modules):
+        def refuse():
+            raise RuntimeError("computed")
+
+        return super().get(step, inputs, refuse, modules)
+
+
+def test_names_and_pictures_never_part():
+    with pytest.raises(DataError):
+        PictureSet(("a",), np.zeros(2), np.zeros((2, 4, 4, 3), np.uint8))
+    data = PictureSet(
+        ("a", "b"), np.array([0, 1]), np.stack([np.zeros((4, 4, 3)), np.ones((4, 4, 3))]).astype(np.uint8)
+    )
+    assert data.take(["b"]).pictures.max() == 1
+    with pytest.raises(DataError, match="no picture of c"):
+        data.take(["c"])
+
+
+@pytest.mark.parametrize("variant", ["paper", "sound"])
+def test_slope_pictures_of_a_cohort(small_cohort, store, variant):
+    data = slope_pictures(small_cohort, variant=variant, size=48, store=store)
+    assert data.pictures.shape == (12, 48, 48, 3) and data.pictures.dtype == np.uint8
+    assert data.names == tuple(small_cohort.names)
+    assert len({picture.tobytes() for picture in data.pictures}) == 12
