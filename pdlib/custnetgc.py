@@ -183,8 +183,8 @@ def run_fold(data: PictureSet, fold: Fold, plan: Plan, learner: Learner, seed: i
     Returns
     -------
     dict of arrays
-        ``score_<model>`` and ``threshold_<model>`` for the three `MODELS`, ``heatmaps`` (float16) and
-        ``overlays`` of the test speakers, ``net_*`` and ``boost_*`` curves, ``ledger`` (JSON).
+        ``score_<model>`` and ``threshold_<model>`` for the three `MODELS`, ``heatmaps`` of the test speakers
+        (float16), ``net_*`` and ``boost_*`` curves, ``ledger`` (JSON).
     """
     ledger = Ledger(fold)
     chain = _Chain(learner, plan, ledger, seed)

@@ -315,7 +315,8 @@ class Page:
         }  # fmt: skip
         _write_json(self.folder / "numbers.json", self.numbers)
         self._note(key, "number", None, source, synthetic, (), {}, {})
-        self._glue(key, text)
+        # in prose a number is not torn from its unit and interval; words, glued the same way, may wrap
+        self._glue(key, text.replace(" ", "\u00a0"))
         return Number(text)
 
     def words(self, key: str, text: str, *, source: str = "cohort", cohort: Any = None) -> Number:

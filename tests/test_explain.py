@@ -117,6 +117,10 @@ def test_an_outer_cell_is_enlarged_over_its_own_part():
     assert large[8:, 12:].max() == 0
 
 
+def test_enlarging_is_linear_between_the_centres_of_cells():
+    assert enlarge(np.array([[[0.0, 1.0]]]), 1, 4)[0, 0] == pytest.approx([0, 0.25, 0.75, 1])
+
+
 def test_only_the_one_known_warning_is_silenced(network, pictures):
     with warnings.catch_warnings():
         warnings.simplefilter("error", category=UserWarning)

@@ -29,7 +29,7 @@ def seconds(function: Callable[[], object], clock: Callable[[], float] = time.pe
 
 
 def cost() -> None:
-    """Seconds to build, of the first step, per picture and pass of training, per picture of inference and map.
+    """Seconds to build, of the first fit, per picture and pass of training, per picture scored and mapped.
 
     ``processor`` is the time the processor spent on a picture and pass: what ``pass`` is on an idle machine.
     """
@@ -47,13 +47,15 @@ def cost() -> None:
             def fit() -> None:
                 learner.fit(x, y, seed=0, epochs=2, batch_size=batch)  # noqa: B023
 
-            passes = [min(seconds(fit, clock) for _ in range(3)) for clock in (time.perf_counter, time.process_time)]
+            clocks = (time.perf_counter, time.process_time)
+            passes = [min(seconds(fit, clock) for _ in range(3)) for clock in clocks]
             net = learner.fit(x, y, seed=0, epochs=1, batch_size=batch)
             learner.predict(net, x)
             predict = seconds(lambda: learner.predict(net, x)) / SPEAKERS  # noqa: B023
             maps = seconds(lambda: grad_cam(learner.model(net), x, y)) / SPEAKERS  # noqa: B023
             columns = (build, first, *(spent / (2 * SPEAKERS) for spent in passes), predict, maps)
-            print(f"{size:5d}{width:7.3f}{batch:6d}" + "".join(f"{value:10.4f}" for value in columns), flush=True)
+            row = "".join(f"{value:10.4f}" for value in columns)
+            print(f"{size:5d}{width:7.3f}{batch:6d}{row}", flush=True)
         networks.free()
 
 

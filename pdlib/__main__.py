@@ -1,0 +1,217 @@
+"""The command line: ``python -m pdlib fetch | run | book | html | edition | status | why``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pdlib.errors import PdlibError
+from pdlib.params import Project
+
+# modules that load papermill, pandas or Sphinx are imported by the command that needs them, so help is quick
+
+PROJECT = Project()
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="The CustNetGC analysis book: fetch the recordings, run the chapters, build the pages.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="A file of notebooks/profiles: smoke, quick or full.")
+]
+CohortOption = Annotated[
+    str | None, typer.Option("--cohort", help="auto, real, synthetic, or a folder of own recordings.")
+]
+OnlyOption = Annotated[
+    str | None, typer.Option("--only", help="Chapters such as 05,06; those they need come along.")
+]
+ParameterOption = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", help="name=value; may be given several times.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run chapters even where they are up to date.")]
+TimeoutOption = Annotated[int, typer.Option("--cell-timeout", min=1, help="Seconds one cell may take.")]
+
+
+def _console() -> Console:
+    return Console()
+
+
+@app.command()
+def fetch(
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A folder that already holds the data set or its archives.")
+    ] = None,
+) -> None:
+    """Bring the recordings to data/raw and check each one."""
+    from pdlib.data import fetch as bring
+
+    folder = bring(source=source)
+    _console().print(
+        f"the recordings are in {escape(PROJECT.shown(folder))}", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def run(
+    profile: ProfileOption = "quick",
+    cohort: CohortOption = None,
+    only: OnlyOption = None,
+    parameter: ParameterOption = None,
+    force: ForceOption = False,
+    cell_timeout: TimeoutOption = 3 * 3600,
+) -> None:
+    """Run the chapters that are not up to date."""
+    from pdlib.run import run as run_chapters
+
+    report = run_chapters(
+        profile,
+        only=_list(only),
+        assignments=parameter or [],
+        cohort=cohort,
+        force=force,
+        cell_timeout=cell_timeout,
+        project=PROJECT,
+        console=_console(),
+    )
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def book(
+    profile: ProfileOption = "quick",
+    cohort: CohortOption = None,
+    parameter: ParameterOption = None,
+    force: ForceOption = False,
+    cell_timeout: TimeoutOption = 3 * 3600,
+) -> None:
+    """Run the chapters and build the pages."""
+    from pdlib.publish import publish_run
+    from pdlib.run import clock
+    from pdlib.run import run as run_chapters
+
+    started, console = time.monotonic(), _console()
+    report = run_chapters(
+        profile,
+        assignments=parameter or [],
+        cohort=cohort,
+        force=force,
+        cell_timeout=cell_timeout,
+        project=PROJECT,
+        console=console,
+    )
+    if not report.ok:
+        console.print("no pages are built, for not every chapter ran; earlier pages stay as they are")
+        raise typer.Exit(1)
+    index = publish_run(PROJECT, report.folder, console=console)
+    _done(console, index, clock(time.monotonic() - started))
+
+
+@app.command()
+def html() -> None:
+    """Build the pages of the edition in book/edition without running anything."""
+    from pdlib.publish import publish_edition
+    from pdlib.run import clock
+
+    started, console = time.monotonic(), _console()
+    index = publish_edition(PROJECT, console=console)
+    _done(console, index, clock(time.monotonic() - started))
+
+
+@app.command()
+def edition(force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600) -> None:
+    """Run the full profile on the real recordings and keep the executed chapters in book/edition."""
+    from pdlib.publish import keep_edition
+    from pdlib.run import run as run_chapters
+
+    console = _console()
+    report = run_chapters(
+        "full", cohort="real", force=force, cell_timeout=cell_timeout, project=PROJECT, console=console
+    )
+    if not report.ok:
+        raise typer.Exit(1)
+    folder = keep_edition(PROJECT, report.folder)
+    console.print(
+        f"the edition is in {escape(PROJECT.shown(folder))}; `make html` builds it", highlight=False
+    )
+
+
+@app.command()
+def status(
+    profile: Annotated[str | None, typer.Option("--profile", help="Only this profile.")] = None,
+) -> None:
+    """Per chapter: executed when, how long, on which profile and cohort, and whether it is up to date."""
+    from pdlib.run import clock
+    from pdlib.run import status as all_status
+
+    console, rows = _console(), all_status(PROJECT, profile)
+    if not rows:
+        console.print("nothing has been executed yet; `python -m pdlib run` starts", highlight=False)
+        return
+    for folder in dict.fromkeys(row.folder for row in rows):
+        own = [row for row in rows if row.folder == folder]
+        title = f"{folder} · profile {own[0].profile} · cohort {own[0].cohort}"
+        table = Table("chapter", "executed", "took", "state", title=escape(title), title_justify="left")
+        for row in own:
+            state = f"{row.state}: {'; '.join(row.changes)}" if row.changes else row.state
+            when = row.executed[:16].replace("T", " ")
+            took = clock(row.seconds) if row.seconds is not None else ""
+            table.add_row(*map(escape, (row.name, when, took, state)))
+        console.print(table)
+
+
+@app.command()
+def why(
+    chapter: Annotated[str, typer.Argument(help="A chapter such as 05.")],
+    profile: Annotated[str | None, typer.Option("--profile", help="Only this profile.")] = None,
+) -> None:
+    """Why a chapter would run again: each thing that differs from when it was executed."""
+    from pdlib.run import why as explain
+
+    console, rows = _console(), explain(chapter, PROJECT, profile)
+    if not rows:
+        console.print(f"chapter {escape(chapter)} has not been executed yet", highlight=False)
+    for row in rows:
+        console.print(
+            f"{escape(row.folder)}/{row.name}: {escape(row.state)}", highlight=False, soft_wrap=True
+        )
+        for change in row.changes:
+            console.print(f"  - {escape(change)}", highlight=False, soft_wrap=True)
+
+
+def _list(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def _done(console: Console, index: Path, took: str) -> None:
+    console.print(f"done in {took} · open {escape(str(index))}", highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; leave with 0 when done, 1 for a failure, 2 for wrong use, 130 after Ctrl-C."""
+    try:
+        app(list(arguments) if arguments is not None else None)
+    except PdlibError as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
+            Console(stderr=True).print("interrupted; the same command goes on from there")
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,510 @@
+"""From executed chapters to a site: staged, built strictly and offline, looked through, then put in place."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import yaml
+from rich.console import Console
+
+from pdlib import paths
+from pdlib.errors import PrivacyError, PublishError
+from pdlib.params import Chapter, Project, read_chapters
+from pdlib.run import is_whole, read_record, source_hash
+
+LARGEST_FILE = 3_000_000
+_CLOSED = "http://127.0.0.1:9"
+_BUILDER = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+_SHOWN_PROBLEMS = 30
+
+
+# ── what is published ──────────────────────────────────────────────────────────────────────────────────
+def publish_run(project: Project, folder: Path, console: Console | None = None) -> Path:
+    """Build the site from one run folder and return its index page.
+
+    Raises
+    ------
+    PublishError
+        Naming every page and what is wrong with it; the site that was there before stays.
+    """
+    chapters = _listed_chapters(project)
+    records = check_copies(project, folder, chapters)
+    for number, chapter in chapters.items():
+        if records[number]["parts"]["source"] != source_hash(chapter):
+            raise PublishError(
+                f"{chapter.path.name} changed after it was executed",
+                f"run it again: python -m pdlib run --profile {records[number]['profile']}",
+            )
+    return _publish(project, folder, chapters, records, _banner(records), console or Console())
+
+
+def publish_edition(project: Project, console: Console | None = None) -> Path:
+    """Build the site from ``book/edition`` without executing anything, and return its index page.
+
+    Raises
+    ------
+    PublishError
+        When there is no edition, or a page is not as it should be.
+    """
+    if not any(project.edition.glob("*.ipynb")):
+        raise PublishError(
+            f"there is no edition in {project.shown(project.edition)} yet",
+            "`make edition` runs the full profile on the real recordings and keeps it there; "
+            "`make book` runs and builds a quick one",
+        )
+    chapters = _listed_chapters(project)
+    records = check_copies(project, project.edition, chapters)
+    _refuse_unfit(chapters, records)
+    return _publish(project, project.edition, chapters, records, "", console or Console())
+
+
+def keep_edition(project: Project, folder: Path) -> Path:
+    """Copy a run's executed chapters and side files to ``book/edition``, all of them or none.
+
+    Raises
+    ------
+    PrivacyError
+        When the run is not of the real cohort, or shows individual real speakers.
+    PublishError
+        When it is not the plain ``full`` profile, or a chapter is missing, out of date or too large.
+    """
+    chapters = _listed_chapters(project)
+    records = check_copies(project, folder, chapters)
+    _refuse_unfit(chapters, records)
+    for number, chapter in chapters.items():
+        if records[number]["parts"]["source"] != source_hash(chapter):
+            raise PublishError(
+                f"{chapter.path.name} changed after it was executed", "run `make edition` again"
+            )
+    target = project.edition
+    with paths.writing_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".edition-", dir=target.parent))
+        try:
+            for number, chapter in chapters.items():
+                shutil.copyfile(folder / chapter.path.name, part / chapter.path.name)
+                if (folder / "pages" / number).is_dir():
+                    shutil.copytree(folder / "pages" / number, part / "pages" / number)
+            for path in part.rglob("*"):
+                if path.is_file() and path.stat().st_size > LARGEST_FILE:
+                    raise PublishError(
+                        f"{path.relative_to(part)} has {path.stat().st_size / 1e6:.1f} MB",
+                        f"the edition is committed; keep every file below {LARGEST_FILE / 1e6:.0f} MB",
+                    )
+            part.chmod(0o755)
+            _swap(part, target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def _refuse_unfit(chapters: Mapping[str, Chapter], records: Mapping[str, Mapping[str, Any]]) -> None:
+    for number, chapter in chapters.items():
+        record, name = records[number], chapter.path.name
+        if record["cohort"]["kind"] != "real":
+            raise PrivacyError(
+                f"{name} was run on a cohort of the kind {record['cohort']['kind']!r}",
+                "an edition is made of the public recordings only: run `python -m pdlib fetch`",
+            )
+        if record["parts"]["parameters"].get("individuals") == "real":
+            raise PrivacyError(
+                f"{name} was run with individuals = 'real' and may show single speakers",
+                "an edition shows single speakers of the synthetic cohort only",
+            )
+        if record["profile"] != "full" or record.get("overrides"):
+            raise PublishError(
+                f"{name} was run with profile {record['profile']!r}, changed by {record.get('overrides')}",
+                "an edition is the full profile as it stands",
+            )
+
+
+# ── before the build ───────────────────────────────────────────────────────────────────────────────────
+def toc_files(project: Project) -> list[str]:
+    """Every page that ``_toc.yml`` lists, its root first, without endings.
+
+    Raises
+    ------
+    PublishError
+        When the table of contents is missing or not YAML.
+    """
+    path = project.root / "_toc.yml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        root = content["root"]
+    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise PublishError(
+            f"_toc.yml cannot be read: {error}", "it names its `root:` page and `parts:`"
+        ) from error
+    return [_without_ending(page) for page in [root, *_files(content)]]
+
+
+def _without_ending(page: str) -> str:
+    return re.sub(r"\.(md|ipynb)$", "", page)
+
+
+def _files(node: Any) -> Iterable[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("file"), str):
+            yield node["file"]
+        for value in node.values():
+            yield from _files(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _files(value)
+
+
+def _listed_chapters(project: Project) -> dict[str, Chapter]:
+    """All chapters, after checking that the table of contents lists these and nothing that is not there."""
+    chapters, listed = read_chapters(project), toc_files(project)
+    names = {f"notebooks/{chapter.name}" for chapter in chapters.values()}
+    problems = [f"{name}.ipynb is not in _toc.yml" for name in sorted(names - set(listed))]
+    for page in listed:
+        if page.startswith("notebooks/"):
+            there = page in names
+        else:
+            there = (project.root / f"{page}.md").is_file()
+        if not there:
+            problems.append(f"_toc.yml lists {page}, which does not exist")
+    problems += [
+        f"_toc.yml lists {page} twice" for page in sorted({p for p in listed if listed.count(p) > 1})
+    ]
+    if problems:
+        raise PublishError(_several(problems), "make _toc.yml and the notebooks folder agree")
+    return chapters
+
+
+def check_copies(
+    project: Project, folder: Path, chapters: Mapping[str, Chapter]
+) -> dict[str, dict[str, Any]]:
+    """Refuse executed chapters that are missing, unfinished, failed, or not of one run; return their records.
+
+    Raises
+    ------
+    PublishError
+        Naming each chapter and cell.
+    """
+    problems: list[str] = []
+    records: dict[str, dict[str, Any]] = {}
+    for number, chapter in chapters.items():
+        copy = folder / chapter.path.name
+        record = read_record(copy)
+        if "key" not in record:
+            problems.append(f"{chapter.path.name} has not been executed into {project.shown(folder)}")
+            continue
+        records[number] = record
+        found = _cell_problems(copy)
+        if not found and not is_whole(copy, folder / "pages" / number):
+            found = [f"{copy.name}: its side files in pages/{number} are not those it was made with"]
+        problems += found
+    if not problems:
+        seen = {_run_of(record) for record in records.values()}
+        seen = {one for one in seen if one[2] or not any(o[:2] == one[:2] and o[2] for o in seen)}
+        if len(seen) > 1:
+            mixed = "; ".join(" ".join(filter(None, one)) for one in sorted(seen))
+            problems.append(f"the chapters are of different profiles or cohorts: {mixed}")
+    if problems:
+        raise PublishError(_several(problems), "run the chapters again: python -m pdlib run")
+    return records
+
+
+def _run_of(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Profile, kind of cohort, and its hash where chapters of one run must share it.
+
+    Each chapter makes synthetic voices from its own number and seed; some chapters read no recording.
+    """
+    cohort = record["cohort"]
+    shared = cohort["fingerprint"] if cohort["kind"] != "synthetic" else None
+    return record["profile"], cohort["kind"], (shared or "")[:12]
+
+
+def _cell_problems(copy: Path) -> list[str]:
+    problems = []
+    for index, cell in enumerate(nbformat.read(copy, as_version=4).cells, 1):
+        if cell.cell_type != "code":
+            continue
+        if cell.source.strip() and cell.execution_count is None:
+            problems.append(f"{copy.name}, cell {index} was not run")
+        for output in cell.outputs:
+            if output.output_type == "error":
+                problems.append(
+                    f"{copy.name}, cell {index} ended in an error: {output.ename}: {output.evalue}"
+                )
+    return problems
+
+
+def _several(problems: list[str]) -> str:
+    shown = problems[:_SHOWN_PROBLEMS]
+    more = [f"… and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
+    return (
+        "\n  ".join(["the pages cannot be published:", *shown, *more]) if len(problems) > 1 else problems[0]
+    )
+
+
+# ── staging ────────────────────────────────────────────────────────────────────────────────────────────
+def _banner(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands on top of every page that is not the edition's."""
+    record = next(iter(records.values()))
+    profile, kind = record["profile"], record["cohort"]["kind"]
+    if kind == "synthetic":
+        return (
+            "<strong>SYNTHETIC DATA.</strong> Every figure and number of these pages comes from made-up "
+            f"voices, not from recordings of people. Profile: {profile}."
+        )
+    if kind == "own":
+        return f"Made from <strong>other recordings</strong> than the paper's. Profile: {profile}."
+    return (
+        ""
+        if profile == "full"
+        else f"Profile <strong>{profile}</strong>: smaller than the edition's full run."
+    )
+
+
+def stage(
+    project: Project,
+    folder: Path,
+    chapters: Mapping[str, Chapter],
+    records: Mapping[str, Mapping[str, Any]],
+    banner: str,
+) -> Path:
+    """Lay configuration, pages, executed chapters and side files out as one source folder for the builder.
+
+    Executed chapters keep their sources' relative paths, so that links made from them hold.
+    """
+    target = project.build / "stage"
+    with paths.writing_errors(target):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
+        config.setdefault("html", {})["announcement"] = banner
+        (target / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        shutil.copyfile(project.root / "_toc.yml", target / "_toc.yml")
+        shutil.copytree(project.book, target / "book", ignore=_leave_out(project.edition))
+        for table in sorted((project.root / "data").glob("*.csv")):
+            (target / "data").mkdir(exist_ok=True)
+            shutil.copyfile(table, target / "data" / table.name)
+        (target / "notebooks").mkdir()
+        for number, chapter in chapters.items():
+            notebook = nbformat.read(folder / chapter.path.name, as_version=4)
+            for text in _notices(chapter, records[number]):
+                cell = nbformat.v4.new_markdown_cell(text, id="notice")
+                notebook.cells.insert(1, cell)
+            (target / "notebooks" / chapter.path.name).write_text(nbformat.writes(notebook), encoding="utf-8")
+            if (folder / "pages" / number).is_dir():
+                shutil.copytree(folder / "pages" / number, target / "book" / "_static" / "pages" / number)
+    return target
+
+
+def _leave_out(edition: Path) -> Any:
+    hidden = shutil.ignore_patterns(".*")
+    return lambda at, names: hidden(at, names) | ({edition.name} if Path(at) == edition.parent else set())
+
+
+def _notices(chapter: Chapter, record: Mapping[str, Any]) -> list[str]:
+    said = []
+    if record.get("overrides"):
+        values = ", ".join(f"`{name} = {value!r}`" for name, value in record["overrides"].items())
+        said.append(f"Run with {values} in place of the profile's.")
+    if record["parts"]["source"] != source_hash(chapter):
+        said.append("Executed from an earlier version of this notebook.")
+    return [":::{{warning}}\n{}\n:::".format(" ".join(said))] if said else []
+
+
+# ── building ───────────────────────────────────────────────────────────────────────────────────────────
+def _publish(
+    project: Project,
+    folder: Path,
+    chapters: Mapping[str, Chapter],
+    records: Mapping[str, Mapping[str, Any]],
+    banner: str,
+    console: Console,
+) -> Path:
+    console.print(f"building {len(toc_files(project))} pages", highlight=False)
+    source = stage(project, folder, chapters, records, banner)
+    with paths.writing_errors(project.html):
+        work = Path(tempfile.mkdtemp(prefix=".site-", dir=project.build))
+    try:
+        site = build(source, work, project.build / "site.log")
+        must_say = "SYNTHETIC" if "SYNTHETIC" in banner else ""
+        problems = check_site(site, toc_files(project), must_say)
+        if problems:
+            raise PublishError(_several(problems), "the site that was there before stays as it is")
+        with paths.writing_errors(project.html):
+            _swap(site, project.html)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return project.html / "index.html"
+
+
+def build(source: Path, work: Path, log: Path) -> Path:
+    """Run Jupyter Book on a staged folder, strictly and without a network; return the folder of HTML pages.
+
+    Raises
+    ------
+    PublishError
+        With the builder's warnings; its whole output is kept in ``log``.
+    """
+    command = [sys.executable, "-c", _BUILDER, "build", str(source), "-W", "-n", "--keep-going", "--all"]
+    command += ["--path-output", str(work)]
+    # a builder that wants the network meets a closed port at once, here as on a machine without one
+    offline = {
+        name: _CLOSED for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    }
+    env = {**os.environ, **offline, "NO_PROXY": "", "no_proxy": "", "NO_COLOR": "1", "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    paths.write_text(log, said)
+    site = work / "_build" / "html"
+    if done.returncode or not site.is_dir():
+        lines = [line.replace(f"{source}/", "") for line in said.splitlines()]
+        telling = [line for line in lines if re.search(r"WARNING|ERROR|Error\b|Exception", line)]
+        raise PublishError(
+            _several(list(dict.fromkeys(telling)) or [f"Jupyter Book left with {done.returncode}"]),
+            f"its whole output is in {log.parent.name}/{log.name}; the earlier site stays as it is",
+        )
+    return site
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put folder ``new`` in the place of ``target``; should that fail, what was there is put back."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = target.with_name(f".{target.name}-old-{os.getpid()}")
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+# ── looking through the built pages ────────────────────────────────────────────────────────────────────
+_LOADING_RELS = {
+    "stylesheet", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch", "icon", "manifest",
+}  # fmt: skip
+_LOADED = {
+    "script": ("src",), "img": ("src", "srcset"), "iframe": ("src",), "embed": ("src",), "frame": ("src",),
+    "source": ("src", "srcset"), "video": ("src", "poster"), "audio": ("src",), "track": ("src",),
+    "object": ("data",), "input": ("src",), "image": ("href", "xlink:href"), "use": ("href", "xlink:href"),
+}  # fmt: skip
+_CSS_URL = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
+
+
+@dataclass
+class _Page(HTMLParser):
+    """What one page names: its anchors, what it links to, what it loads, its text."""
+
+    anchors: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    style: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.style = tag == "style"
+        self.anchors.update(given[name] for name in ("id", "name") if given.get(name))
+        self.loads += _CSS_URL.findall(given.get("style", ""))
+        if tag in ("a", "area") and "href" in given:
+            self.links.append(given["href"])
+        if tag == "link" and _LOADING_RELS & set(given.get("rel", "").lower().split()):
+            self.loads.append(given.get("href", ""))
+        for name in _LOADED.get(tag, ()):
+            if given.get(name):
+                self.loads += _sources(given[name]) if name == "srcset" else [given[name]]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.style = False
+
+    def handle_endtag(self, tag: str) -> None:
+        self.style = False
+
+    def handle_data(self, data: str) -> None:
+        if self.style:
+            self.loads += _CSS_URL.findall(data)
+        self.text.append(data)
+
+
+def _sources(srcset: str) -> list[str]:
+    return [part.split()[0] for part in srcset.split(",") if part.strip()]
+
+
+def check_site(site: Path, pages: Iterable[str], must_say: str = "") -> list[str]:
+    """Everything wrong with a built site: missing pages, external resources, links that lead nowhere.
+
+    Parameters
+    ----------
+    pages : iterable of str
+        Pages that must be there, relative to ``site`` and without ending.
+    must_say : str
+        A word that must stand on each of them.
+    """
+    problems: list[str] = []
+    parsed: dict[Path, _Page] = {}
+    for path in sorted(site.rglob("*.html")):
+        parsed[path] = _Page()
+        parsed[path].feed(path.read_text(encoding="utf-8", errors="replace"))
+    for name in pages:
+        path = site / f"{name}.html"
+        if path not in parsed:
+            problems.append(f"{name}.html was not built")
+        elif must_say and must_say not in " ".join(parsed[path].text):
+            problems.append(f"{name}.html does not say {must_say}")
+    if site / "index.html" not in parsed:
+        problems.append("index.html was not built")
+    for path, page in parsed.items():
+        name = path.relative_to(site).as_posix()
+        if name.startswith("_static/"):
+            continue  # fragments the theme itself does not show as pages
+        problems += [
+            f"{name} loads {url} from elsewhere" for url in dict.fromkeys(page.loads) if _external(url)
+        ]
+        for url in dict.fromkeys([*page.links, *page.loads]):
+            if not _external(url) and not _leads_somewhere(url, path, site, parsed):
+                problems.append(f"{name} points to {url}, which is not there")
+    for path in sorted(site.rglob("*.css")):
+        for url in _CSS_URL.findall(path.read_text(encoding="utf-8", errors="replace")):
+            problems.append(f"{path.relative_to(site).as_posix()} loads {url} from elsewhere")
+    return problems
+
+
+def _external(url: str) -> bool:
+    return url.strip().lower().startswith(("http:", "https:", "//"))
+
+
+def _leads_somewhere(url: str, page: Path, site: Path, parsed: Mapping[Path, _Page]) -> bool:
+    parts = urlsplit(url.strip())
+    if parts.scheme:
+        return parts.scheme in ("mailto", "data", "blob", "javascript", "tel")
+    target = (page.parent / unquote(parts.path)).resolve() if parts.path else page.resolve()
+    if not target.is_relative_to(site.resolve()) or not target.exists():
+        return False
+    if not parts.fragment or target.suffix != ".html":
+        return True
+    found = parsed.get(site / target.relative_to(site.resolve()))
+    return found is None or unquote(parts.fragment) in found.anchors

@@ -1,0 +1,763 @@
+"""Chapters in order: planned and checked, executed when out of date, kept whole with what they depend on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import distributions, packages_distributions, version
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pdlib import paths, provenance
+from pdlib.errors import ChapterError, DataError, UsageError
+from pdlib.params import (
+    Chapter,
+    Profile,
+    Project,
+    load_profile,
+    parse_assignments,
+    read_chapters,
+    resolve,
+    select,
+)
+
+CELL_TIMEOUT = 3 * 3600
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class CohortInfo:
+    """The cohort as resolved for a run: what a chapter is given for it, and what it is.
+
+    ``folder`` is where the published recordings were found, when they were asked for by folder.
+    """
+
+    which: str
+    kind: str
+    source: str
+    fingerprint: str
+    folder: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One chapter of a run: its values, and the key of everything its executed copy depends on.
+
+    ``changed`` are the values that are not the notebook's own, ``overrides`` those of the command line;
+    ``cohort`` is None where the chapter reads no recording.
+    """
+
+    chapter: Chapter
+    parameters: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    cohort: CohortInfo | None
+    parts: Mapping[str, Any]
+    expected: float | None
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of ``parts``."""
+        return hashlib.sha256(json.dumps(self.parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one chapter, with the seconds it took and, where it did not run, why."""
+
+    number: str
+    state: Literal["done", "up to date", "failed", "left out"]
+    seconds: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole run: folder of the executed chapters, profile, cohort, and one outcome per chapter."""
+
+    folder: Path
+    profile: str
+    cohort: CohortInfo
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every chapter is there and current."""
+        return all(outcome.state in ("done", "up to date") for outcome in self.outcomes)
+
+
+# ── the cohort ─────────────────────────────────────────────────────────────────────────────────────────
+def resolve_cohort(
+    which: str, size: int | None = None, seed: int = 0, *, progress: bool = False, fetch: bool = True
+) -> CohortInfo:
+    """Load the cohort once, so that every chapter of a run gets the same one.
+
+    Parameters
+    ----------
+    which : str
+        ``auto``, ``real``, ``synthetic``, or a folder of own recordings.
+    size, seed : int
+        Number and seed of synthetic voices.
+    progress : bool
+        Show a download's progress.
+    fetch : bool
+        Whether ``auto`` may download; without it ``auto`` is what already lies on this machine.
+
+    Raises
+    ------
+    DataError
+        When the recordings are not there or not right.
+    """
+    from pdlib.cohort import load_cohort
+
+    if which == "auto" and not fetch:
+        from pdlib.data import find_local
+
+        which = "real" if find_local() else "synthetic"
+    if which not in ("auto", "real", "synthetic") and Path(which).expanduser().is_dir():
+        which = str(Path(which).expanduser().resolve())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is synthetic is said louder below
+        cohort = load_cohort(which, size=size, seed=seed, progress=progress)
+    known = cohort.kind in ("real", "synthetic")
+    folder = which if cohort.kind == "real" and which not in ("auto", "real") else None
+    return CohortInfo(cohort.kind if known else which, cohort.kind, cohort.source, cohort.fingerprint, folder)
+
+
+# ── planning ───────────────────────────────────────────────────────────────────────────────────────────
+def make_plans(
+    project: Project,
+    profile_name: str,
+    *,
+    only: Sequence[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    progress: bool = False,
+    fetch: bool = True,
+) -> tuple[Profile, CohortInfo, dict[str, Plan]]:
+    """Check everything asked for and work out, for each chapter, its values and its key.
+
+    Parameters
+    ----------
+    only : sequence of str, optional
+        Chapters asked for; those they need come along.
+    overrides : mapping, optional
+        Values of the command line. ``cohort`` goes to the whole run, whichever chapters are asked for.
+    fetch : bool
+        Whether the cohort may be downloaded.
+
+    Raises
+    ------
+    UsageError, ParameterError
+        For an unknown profile, chapter or parameter, or a value of the wrong type.
+    """
+    chapters = read_chapters(project)
+    profile = load_profile(profile_name, project)
+    selected = _with_needs(chapters, select(chapters, only))
+    overrides = dict(overrides or {})
+    which = overrides.pop("cohort", None)
+    if which is not None and not isinstance(which, str):
+        raise UsageError(f"cohort = {which!r} is not a cohort", "give auto, real, synthetic or a folder")
+    values = resolve(chapters, profile, overrides, selected)
+    cohorts = {v["cohort"] for v in values.values() if "cohort" in v}
+    if which is None and len(cohorts) > 1:
+        raise UsageError(
+            f"profile {profile_name!r} gives chapters different cohorts: {', '.join(sorted(cohorts))}",
+            "a run has one cohort; set it under `all:`",
+        )
+    which = which or next(iter(cohorts), "auto")
+    asked = [_synthetic(values[n]) for n in selected if "cohort" in values[n]] or [(None, 0)]
+    infos: dict[tuple[int | None, int], CohortInfo] = {}
+    for size, seed in asked:
+        known = next(iter(infos.values()), None)
+        if known and known.kind != "synthetic":
+            infos[size, seed] = known  # recordings come whole, whatever is asked of synthetic voices
+        elif (size, seed) not in infos:
+            # what `auto` found for one chapter is what every chapter gets
+            name = known.which if known else which
+            infos[size, seed] = resolve_cohort(name, size, seed, progress=progress, fetch=fetch)
+    run_cohort = next(iter(infos.values()))
+    folder = run_folder(project, profile_name, run_cohort.kind)
+    plans: dict[str, Plan] = {}
+    for number in selected:
+        chapter, own = chapters[number], dict(values[number])
+        info = infos[_synthetic(own)] if "cohort" in own else None
+        if info:
+            own["cohort"] = info.which
+        parts = key_parts(chapter, own, info, {n: plans[n].key for n in chapter.needs})
+        defaults = {name: parameter.default for name, parameter in chapter.parameters.items()}
+        plans[number] = Plan(
+            chapter=chapter,
+            parameters=own,
+            changed={name: value for name, value in own.items() if value != defaults[name]},
+            overrides={name: value for name, value in overrides.items() if name in own},
+            cohort=info,
+            parts=parts,
+            expected=_expected(folder / chapter.path.name, profile, number),
+        )
+    return profile, run_cohort, plans
+
+
+def _synthetic(values: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Number and seed of the synthetic voices a chapter with these values would make."""
+    return values.get("synthetic_size"), values.get("seed", 0)
+
+
+def run_folder(project: Project, profile: str, kind: str) -> Path:
+    """Folder of the executed chapters of one profile on one kind of cohort."""
+    return project.runs / f"{profile}-{kind}"
+
+
+def _with_needs(chapters: Mapping[str, Chapter], numbers: Sequence[str]) -> list[str]:
+    wanted, waiting = set(), list(numbers)
+    while waiting:
+        number = waiting.pop()
+        if number not in wanted:
+            wanted.add(number)
+            waiting.extend(chapters[number].needs)
+    return [number for number in chapters if number in wanted]
+
+
+def _expected(copy: Path, profile: Profile, number: str) -> float | None:
+    seconds = read_record(copy).get("seconds")
+    if seconds is not None:
+        return float(seconds)
+    minutes = profile.minutes.get(number)
+    return None if minutes is None else 60.0 * minutes
+
+
+def key_parts(
+    chapter: Chapter, parameters: Mapping[str, Any], cohort: CohortInfo | None, needs: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything an executed chapter depends on, by name, ready for JSON."""
+    ours, others = imports(chapter)
+    return {
+        "source": source_hash(chapter),
+        "parameters": dict(parameters),
+        "cohort": cohort.fingerprint if cohort else None,
+        "modules": provenance.code_parts(*ours),
+        "libraries": {**_direct_versions(others), **provenance.versions(*ours)},
+        "needs": dict(needs),
+    }
+
+
+def source_hash(chapter: Chapter) -> str:
+    """Hash of a notebook's text and code cells."""
+    return hashlib.sha256(chapter.source.encode()).hexdigest()
+
+
+def imports(chapter: Chapter) -> tuple[list[str], list[str]]:
+    """The pdlib modules and the other packages that a notebook's cells import, sorted."""
+    ours: set[str] = set()
+    others: set[str] = set()
+    for cell in chapter.code:
+        plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in cell.splitlines())
+        try:
+            ast.parse(plain)
+        except SyntaxError:
+            continue  # the kernel will say so; such a chapter never becomes an executed copy
+        found = provenance.imported_modules(plain)
+        ours |= found[0]
+        others |= found[1]
+    return sorted(ours), sorted(others)
+
+
+def _direct_versions(packages: Sequence[str]) -> dict[str, str]:
+    return {name.lower(): version(name) for package in packages for name in distributions_of(package)}
+
+
+def distributions_of(package: str) -> list[str]:
+    """Names of the installed distributions that hold a top-level package or extension module."""
+    known = packages_distributions().get(package)
+    # a lone extension module is listed under its whole file name by Python 3.11
+    return known or [
+        found.name
+        for found in distributions()
+        if any(len(file.parts) == 1 and file.name.split(".")[0] == package for file in found.files or ())
+    ]
+
+
+# ── executed copies ────────────────────────────────────────────────────────────────────────────────────
+def read_record(copy: Path) -> dict[str, Any]:
+    """What the run wrote into an executed copy (``metadata.pdlib``); empty when there is no readable copy."""
+    try:
+        return dict(json.loads(copy.read_text(encoding="utf-8"))["metadata"]["pdlib"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def is_whole(copy: Path, pages: Path) -> bool:
+    """Whether an executed copy ended well and its side files are all there, unchanged."""
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except (OSError, ValueError, AttributeError):
+        return False
+    record = notebook.metadata.get("pdlib", {})
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    if "key" not in record or any(output.output_type == "error" for output in outputs):
+        return False
+    return side_files(pages) == dict(record.get("pages", {}))
+
+
+def side_files(folder: Path) -> dict[str, str]:
+    """Hash of every file below ``folder``, by its path in it."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What makes two keys differ, one plain phrase each; empty when nothing does."""
+    said = []
+    if old.get("source") != new.get("source"):
+        said.append("the notebook's source")
+    if old.get("cohort") != new.get("cohort"):
+        said.append("the data")
+    for part, word in (("parameters", "parameter"), ("modules", "module"), ("libraries", "library")):
+        before, after = old.get(part) or {}, new.get(part) or {}
+        for name in sorted({*before, *after}):
+            was, now = before.get(name, _MISSING), after.get(name, _MISSING)
+            if was == now:
+                continue
+            label = f"{word} {'pdlib.' if part == 'modules' else ''}{name}"
+            if was is _MISSING or now is _MISSING:
+                said.append(f"{label} {'is new' if was is _MISSING else 'is gone'}")
+            else:
+                said.append(label if part == "modules" else f"{label} from {was!r} to {now!r}")
+    before, after = old.get("needs") or {}, new.get("needs") or {}
+    said += [
+        f"chapter {n}, which it needs" for n in sorted({*before, *after}) if before.get(n) != after.get(n)
+    ]
+    return said
+
+
+# ── running ────────────────────────────────────────────────────────────────────────────────────────────
+def run(
+    profile: str = "quick",
+    *,
+    only: Sequence[str] | None = None,
+    assignments: Sequence[str] = (),
+    cohort: str | None = None,
+    force: bool = False,
+    cell_timeout: int = CELL_TIMEOUT,
+    project: Project | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Bring the chapters of a profile up to date.
+
+    Parameters
+    ----------
+    profile : str
+        A file of ``notebooks/profiles`` without its ending.
+    only : sequence of str, optional
+        Chapters by number or name; those they need come along.
+    assignments : sequence of str
+        ``name=value`` texts that win over the profile.
+    cohort : str, optional
+        ``auto``, ``real``, ``synthetic`` or a folder; wins over the profile.
+    force : bool
+        Execute the chapters even where they are up to date.
+    cell_timeout : int
+        Seconds one cell may take.
+
+    Returns
+    -------
+    Report
+        With one outcome per chapter; a failed chapter leaves out only those that need it.
+
+    Raises
+    ------
+    UsageError
+        Before any kernel starts, for anything asked for that does not exist or has the wrong type.
+    WriteError
+        When the folder of executed chapters cannot be written.
+    KeyboardInterrupt
+        After the kernel was stopped; chapters that ended are kept.
+    """
+    project = project or Project()
+    console = console or Console()
+    overrides = parse_assignments(assignments)
+    if cohort is not None:
+        if "cohort" in overrides:
+            raise UsageError("the cohort is given twice, as --cohort and as -p cohort", "give it once")
+        overrides["cohort"] = cohort
+    _, info, plans = make_plans(
+        project, profile, only=only, overrides=overrides, progress=console.is_terminal
+    )
+    folder = run_folder(project, profile, info.kind)
+    asked = set(select({n: p.chapter for n, p in plans.items()}, only))
+    current = {n for n, p in plans.items() if not (force and n in asked) and _current(p, folder)}
+    _announce(console, profile, info, plans, current)
+    outcomes: dict[str, Outcome] = {}
+    with _work_folder(folder) as work, _Board(console, plans, current) as board:
+        try:
+            for number, plan in plans.items():
+                outcomes[number] = _one(
+                    project,
+                    folder,
+                    work,
+                    plan,
+                    number in current,
+                    outcomes,
+                    info,
+                    profile,
+                    cell_timeout,
+                    board,
+                )
+                board.after(plan, outcomes[number])
+        except KeyboardInterrupt:
+            board.interrupted(number)
+            raise
+    report = Report(folder, profile, info, tuple(outcomes.values()))
+    _summary(console, report, project)
+    return report
+
+
+def _current(plan: Plan, folder: Path) -> bool:
+    copy = folder / plan.chapter.path.name
+    if read_record(copy).get("key") != plan.key:
+        return False
+    return is_whole(copy, folder / "pages" / plan.chapter.number)
+
+
+def _one(
+    project: Project,
+    folder: Path,
+    work: Path,
+    plan: Plan,
+    is_current: bool,
+    earlier: Mapping[str, Outcome],
+    info: CohortInfo,
+    profile: str,
+    cell_timeout: int,
+    board: _Board,
+) -> Outcome:
+    number = plan.chapter.number
+    if is_current:
+        return Outcome(number, "up to date")
+    missing = [n for n in plan.chapter.needs if earlier[n].state not in ("done", "up to date")]
+    if missing:
+        return Outcome(number, "left out", problem=f"needs chapter {', '.join(missing)}, which did not run")
+    started = time.monotonic()
+    try:
+        board.before(plan)
+        _execute(project, folder, work, plan, info, profile, cell_timeout, board)
+    except ChapterError as error:
+        return Outcome(number, "failed", time.monotonic() - started, str(error))
+    return Outcome(number, "done", time.monotonic() - started)
+
+
+def _execute(
+    project: Project,
+    folder: Path,
+    work: Path,
+    plan: Plan,
+    info: CohortInfo,
+    profile: str,
+    cell_timeout: int,
+    board: _Board,
+) -> None:
+    # imported here, for papermill takes a second that `status` and `--help` need not wait
+    from pdlib.execute import execute, kernel_environment
+
+    chapter = plan.chapter
+    part, pages = work / chapter.path.name, work / "pages" / chapter.number
+    with paths.writing_errors(pages):
+        shutil.rmtree(pages, ignore_errors=True)
+        pages.mkdir(parents=True)
+    env = kernel_environment(pages, project.root, project.build)
+    if info.folder:
+        env["PDLIB_DATA"] = info.folder  # the chapter asks for the real cohort and finds it where the run did
+    started, begun = datetime.now().astimezone(), time.monotonic()
+    try:
+        notebook = execute(
+            chapter.path,
+            part,
+            plan.changed,
+            env=env,
+            folder=project.root,
+            cell_timeout=cell_timeout,
+            on_cell=board.cell,
+        )
+    except ChapterError as error:
+        raise _with_saved_copy(error, part, folder / "failed" / chapter.path.name, plan, project) from error
+    notebook.metadata["pdlib"] = {
+        **notebook.metadata.get("pdlib", {}),
+        "key": plan.key,
+        "parts": plan.parts,
+        "profile": profile,
+        "overrides": dict(plan.overrides),
+        "cohort": {
+            "kind": info.kind,
+            "source": (plan.cohort or info).source,
+            "fingerprint": plan.cohort.fingerprint if plan.cohort else None,
+        },
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - begun, 1),
+        "pages": side_files(pages),
+    }
+    _keep(notebook, pages, folder, chapter)
+
+
+def _with_saved_copy(
+    error: ChapterError, part: Path, saved: Path, plan: Plan, project: Project
+) -> ChapterError:
+    values = ", ".join(f"{name} = {value!r}" for name, value in plan.parameters.items()) or "none"
+    problem = f"{error.problem}\n  parameters: {values}"
+    if not part.is_file():
+        return ChapterError(problem, error.way_out)
+    with paths.writing_errors(saved):
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part, saved)
+    way_out = f"the notebook up to there is {project.shown(saved)}"
+    return ChapterError(problem, f"{error.way_out}; {way_out}" if error.way_out else way_out)
+
+
+def _keep(notebook: Any, pages: Path, folder: Path, chapter: Chapter) -> None:
+    """Put side files and copy in place; the copy names their hashes, so only together are they valid."""
+    target = folder / "pages" / chapter.number
+    with paths.writing_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(pages, target)
+    paths.write_text(folder / chapter.path.name, nbformat.writes(notebook) + "\n")
+    (folder / "failed" / chapter.path.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """A folder of this process for unfinished work; those that killed processes left are removed."""
+    work = folder / f".work-{os.getpid()}"
+    with paths.writing_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".work-*"):
+            if not _alive(int(left.name.rpartition("-")[2])):
+                shutil.rmtree(left, ignore_errors=True)
+        work.mkdir(exist_ok=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()
+
+
+# ── what the reader sees ───────────────────────────────────────────────────────────────────────────────
+def clock(seconds: float | None) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``; ``?`` when not known."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _synthetic_note(console: Console, info: CohortInfo) -> None:
+    if info.kind == "synthetic":
+        text = "No recording of a person is used. Every figure and number is of made-up voices."
+        console.print(Panel(f"{text}\n{escape(info.source)}", title="SYNTHETIC DATA", style="bold yellow"))
+
+
+def _announce(
+    console: Console, profile: str, info: CohortInfo, plans: Mapping[str, Plan], current: set[str]
+) -> None:
+    _synthetic_note(console, info)
+    waiting = [plan for number, plan in plans.items() if number not in current]
+    known = [plan.expected for plan in waiting if plan.expected is not None]
+    expected = clock(sum(known) if known else None) + ("" if len(known) in (0, len(waiting)) else " or more")
+    what = f"{len(waiting)} to run, expected {expected}" if waiting else "all up to date"
+    console.print(
+        f"profile {profile} · {escape(info.source)} · {len(plans)} chapters, {what}", highlight=False
+    )
+
+
+class _Board:
+    """Progress: a live line on a terminal, one plain line per chapter anywhere."""
+
+    def __init__(self, console: Console, plans: Mapping[str, Plan], current: set[str]) -> None:
+        self.console = console
+        self.waiting = [number for number in plans if number not in current]
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TextColumn("of {task.fields[expected]}"),
+        )
+        self.live = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task: Any = None
+
+    def __enter__(self) -> _Board:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def _place(self, number: str) -> str:
+        return f"\\[{self.waiting.index(number) + 1}/{len(self.waiting)}]" if number in self.waiting else ""
+
+    def before(self, plan: Plan) -> None:
+        chapter = plan.chapter
+        label = f"{self._place(chapter.number)} {chapter.name}"
+        cells = nbformat.read(chapter.path, as_version=4).cells
+        self.task = self.live.add_task(
+            label, total=len(cells) + bool(plan.changed), expected=clock(plan.expected)
+        )
+        if not self.console.is_terminal:
+            self._line(f"{label} … expected {clock(plan.expected)}")
+
+    def cell(self, index: int) -> None:
+        self.live.update(self.task, completed=index)
+
+    def after(self, plan: Plan, outcome: Outcome) -> None:
+        if self.task is not None:
+            self.live.remove_task(self.task)
+            self.task = None
+        name, place = plan.chapter.name, self._place(plan.chapter.number)
+        if outcome.state == "done":
+            self._line(f"{place} {name} [green]done[/] in {clock(outcome.seconds)}")
+        elif outcome.state == "failed":
+            self._line(
+                f"{place} {name} [red]failed[/] after {clock(outcome.seconds)}\n{escape(outcome.problem)}"
+            )
+        elif outcome.state == "left out":
+            self._line(f"{place} {name} [yellow]left out[/]: {escape(outcome.problem)}")
+
+    def interrupted(self, number: str) -> None:
+        self._line(
+            f"[yellow]stopped[/] in chapter {number}; its kernel is ended. Chapters that ended are kept, "
+            "and so are the folds a chapter had stored: the same command goes on from there."
+        )
+
+    def _line(self, text: str) -> None:
+        self.console.print(text.strip(), highlight=False, soft_wrap=True)
+
+
+def _summary(console: Console, report: Report, project: Project) -> None:
+    states = [outcome.state for outcome in report.outcomes]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    took = clock(sum(outcome.seconds for outcome in report.outcomes))
+    console.print(
+        f"{counts} · {took} · {escape(project.shown(report.folder))}", highlight=False, soft_wrap=True
+    )
+    _synthetic_note(console, report.cohort)
+
+
+# ── status and why ─────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Status:
+    """One executed chapter: where it lies, when and how long it ran, on what, and what changed since."""
+
+    folder: str
+    name: str
+    executed: str
+    seconds: float | None
+    profile: str
+    cohort: str
+    state: str
+    changes: tuple[str, ...]
+
+
+def status(project: Project | None = None, profile: str | None = None) -> list[Status]:
+    """The executed chapters of every run folder and of the edition, against what a run would make now.
+
+    Parameters
+    ----------
+    profile : str, optional
+        Only this profile's folders.
+    """
+    project = project or Project()
+    folders = sorted(p for p in project.runs.glob("*-*") if p.is_dir()) if project.runs.is_dir() else []
+    folders += [project.edition] if any(project.edition.glob("*.ipynb")) else []
+    rows: list[Status] = []
+    for folder in folders:
+        records = {path.name: read_record(path) for path in sorted(folder.glob("*.ipynb"))}
+        first = next((record for record in records.values() if record), {})
+        name = first.get("profile") or folder.name.rpartition("-")[0]
+        if not first or (profile and name != profile):
+            continue
+        rows += _folder_status(project, folder, name, first, records)
+    return rows
+
+
+def _folder_status(
+    project: Project,
+    folder: Path,
+    profile: str,
+    first: Mapping[str, Any],
+    records: Mapping[str, Mapping[str, Any]],
+) -> list[Status]:
+    kind = first["cohort"]["kind"]
+    given = [r["parts"]["parameters"].get("cohort") for r in records.values() if r.get("parts")]
+    which = kind if kind in ("real", "synthetic") else next(filter(None, given), "auto")
+    try:
+        _, _, plans = make_plans(project, profile, overrides={"cohort": which}, fetch=False)
+        trouble = ""
+    except (DataError, UsageError) as error:
+        plans, trouble = {}, f"cannot tell: {error.problem}"
+    rows = []
+    by_file = {plan.chapter.path.name: plan for plan in plans.values()}
+    for file in sorted({*records, *by_file}):
+        record, plan = records.get(file, {}), by_file.get(file)
+        changes: list[str] = []
+        if trouble:
+            state = trouble
+        elif plan is None:
+            state = "no such chapter any more"
+        elif not record:
+            state = "not executed"
+        else:
+            changes = differences(record["parts"], plan.parts)
+            whole = is_whole(folder / file, folder / "pages" / plan.chapter.number)
+            changes += [] if whole else ["the executed copy or its side files are damaged"]
+            state = "up to date" if not changes else "out of date"
+        rows.append(
+            Status(
+                folder=project.shown(folder),
+                name=Path(file).stem,
+                executed=record.get("started", ""),
+                seconds=record.get("seconds"),
+                profile=record.get("profile", profile),
+                cohort=record.get("cohort", {}).get("kind", kind),
+                state=state,
+                changes=tuple(changes),
+            )
+        )
+    return rows
+
+
+def why(number: str, project: Project | None = None, profile: str | None = None) -> list[Status]:
+    """Status of one chapter in every folder that has it: what a run would execute it for.
+
+    Raises
+    ------
+    UsageError
+        When there is no such chapter.
+    """
+    project = project or Project()
+    chapters = read_chapters(project)
+    name = chapters[select(chapters, [number])[0]].name
+    return [row for row in status(project, profile) if row.name == name]

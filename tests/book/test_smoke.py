@@ -1,0 +1,76 @@
+"""The whole book at its smallest: every chapter in the smoke profile, the strict site, a browser's view."""
+
+import io
+import shutil
+
+import nbformat
+import pytest
+from rich.console import Console
+
+from pdlib import paths, publish, run
+from pdlib.params import Project
+from tests.browser import look_at
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """A copy of the book's sources, so that neither the reader's runs nor their site are touched."""
+    root = tmp_path_factory.mktemp("smoke")
+    for name in ("notebooks", "book", "data"):
+        unwanted = shutil.ignore_patterns("raw", "edition", ".ipynb_checkpoints")
+        shutil.copytree(paths.ROOT / name, root / name, ignore=unwanted)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copyfile(paths.ROOT / name, root / name)
+    return Project(root)
+
+
+@pytest.fixture(scope="module")
+def executed(book):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PDLIB_RUNS", str(book.root / "runs"))
+        patch.setenv("PDLIB_RESULTS", str(book.root / "results"))
+        patch.setenv("NUMBA_CACHE_DIR", str(paths.BUILD / "numba"))
+        out = io.StringIO()
+        report = run.run("smoke", project=book, console=Console(file=out, width=200))
+    assert report.ok, out.getvalue()
+    return report.folder
+
+
+@pytest.fixture(scope="module")
+def site(book, executed):
+    return publish.publish_run(book, executed, Console(file=io.StringIO())).parent
+
+
+def test_every_chapter_runs_in_the_smoke_profile_without_an_error_or_a_warning_on_its_page(executed):
+    noisy = []
+    for copy in sorted(executed.glob("*.ipynb")):
+        for number, cell in enumerate(nbformat.read(copy, as_version=4).cells, 1):
+            for output in cell.get("outputs", []):
+                if output.output_type == "error" or output.get("name") == "stderr":
+                    noisy.append(f"{copy.name}, cell {number}: {str(output.get('text', output))[:300]}")
+    assert noisy == []
+
+
+def test_no_executed_chapter_holds_a_path_of_the_machine(book, executed):
+    places = (str(book.root), str(paths.ROOT))
+    texts = {copy.name: copy.read_text(encoding="utf-8") for copy in executed.glob("*.ipynb")}
+    assert [name for name, text in texts.items() if any(place in text for place in places)] == []
+
+
+def test_a_second_run_finds_everything_up_to_date(book, executed, monkeypatch):
+    monkeypatch.setenv("PDLIB_RUNS", str(executed.parent))
+    report = run.run("smoke", project=book, console=Console(file=io.StringIO()))
+    assert {outcome.state for outcome in report.outcomes} == {"up to date"}
+
+
+def test_the_strict_build_gives_every_page_of_the_table_of_contents(book, site):
+    assert [page for page in publish.toc_files(book) if not (site / f"{page}.html").is_file()] == []
+
+
+@pytest.mark.browser
+def test_every_page_says_synthetic_sets_its_equations_and_asks_for_nothing_elsewhere(book, site):
+    seen = look_at(site, publish.toc_files(book), "SYNTHETIC DATA")
+    assert (seen.elsewhere, seen.errors, seen.silent, seen.bad_equations) == ([], [], [], [])
+    assert seen.equations > 0

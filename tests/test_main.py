@@ -1,0 +1,120 @@
+"""The command line: exit codes, messages without tracebacks, and what each command reaches."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pdlib import __main__ as cli
+from pdlib import paths, run
+from pdlib.errors import DataError, WriteError
+from pdlib.params import Project
+from tests.tinybook import SYNTHETIC, write_notebook, write_profile
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.delenv("PDLIB_RUNS", raising=False)
+    monkeypatch.setattr(run, "resolve_cohort", lambda *_, **__: SYNTHETIC)
+    made = Project(tmp_path)
+    write_notebook(made, "01_one", "print(seed)")
+    write_profile(made, "quick")
+    monkeypatch.setattr(cli, "PROJECT", made)
+    return made
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    said = capsys.readouterr()
+    return left.value.code, said.out + said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--profile", "quik"],
+        ["run", "--only", "07"],
+        ["run", "-p", "sed=1"],
+        ["run", "-p", "seed=one"],
+        ["run", "-p", "seed"],
+        ["run", "--cell-timeout", "0"],
+        ["run", "--no-such-option"],
+        ["no-such-command"],
+        ["why"],
+        ["why", "07"],
+    ],
+)
+def test_wrong_use_leaves_with_two_and_no_traceback(project, capsys, arguments):
+    code, said = call(capsys, *arguments)
+    assert code == 2
+    assert said.strip() and "Traceback" not in said
+
+
+def test_a_misspelt_name_is_answered_with_the_close_one(project, capsys):
+    assert "did you mean quick" in call(capsys, "run", "--profile", "quik")[1]
+    assert "did you mean seed" in call(capsys, "run", "-p", "sed=1")[1]
+
+
+def test_a_run_leaves_with_zero_and_a_failed_chapter_with_one(project, capsys):
+    code, said = call(capsys, "run")
+    assert code == 0 and "1 done" in said and "SYNTHETIC DATA" in said
+    code, said = call(capsys, "status")
+    assert code == 0 and "up to date" in said
+    write_notebook(project, "01_one", "1 / 0")
+    code, said = call(capsys, "why", "1")
+    assert code == 0 and "the notebook's source" in said
+    code, said = call(capsys, "book")
+    assert code == 1 and "ZeroDivisionError" in said and "no pages are built" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DataError("HC_AH/x.wav is missing", "fetch again"), "HC_AH/x.wav is missing"),
+        (WriteError("cannot write a: the disk is full", "free some space"), "the disk is full"),
+    ],
+)
+def test_a_failed_step_leaves_with_one_and_says_the_way_out(project, capsys, monkeypatch, error, said):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(run, "resolve_cohort", fail)
+    code, out = call(capsys, "run")
+    assert code == 1
+    assert said in out and error.way_out in out and "Traceback" not in out
+
+
+def test_html_without_an_edition_leaves_with_one_and_says_how_to_get_one(project, capsys):
+    code, said = call(capsys, "html")
+    assert code == 1 and "make edition" in said
+
+
+def test_status_before_any_run_says_so(project, capsys):
+    assert call(capsys, "status") == (0, "nothing has been executed yet; `python -m pdlib run` starts\n")
+
+
+def test_ctrl_c_leaves_with_130(project, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "resolve_cohort", stop)
+    code, said = call(capsys, "run")
+    assert code == 130 and "goes on from there" in said
+
+
+def test_an_unexpected_error_is_not_hidden(project, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(run, "resolve_cohort", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run"])
+
+
+def test_help_names_every_command_and_works_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "pdlib", "--help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    )
+    for command in ("fetch", "run", "book", "html", "edition", "status", "why"):
+        assert f"  {command} " in done.stdout

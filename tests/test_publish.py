@@ -1,0 +1,304 @@
+"""Publishing: what must not become a page is refused by name, and a strict offline build really runs."""
+
+import io
+import json
+import shutil
+
+import nbformat
+import pytest
+import yaml
+from rich.console import Console
+
+from pdlib import paths, publish, run
+from pdlib.errors import PrivacyError, PublishError
+from pdlib.params import Project, read_chapters
+from tests.browser import look_at
+from tests.tinybook import REAL, SYNTHETIC, write_notebook, write_profile
+
+SIDE_FILE = (
+    "import os, pathlib\npathlib.Path(os.environ['PDLIB_PAGE_DIR'], 'fig.csv').write_text('a,b\\n1,2\\n')"
+)
+LINK = "from IPython.display import HTML\nHTML('<a href=\"../_static/pages/01/fig.csv\">numbers</a>')"
+
+
+def make_project(root):
+    """Two chapters, two pages, and the real book's configuration and static files."""
+    project = Project(root)
+    write_notebook(
+        project,
+        "01_one",
+        SIDE_FILE,
+        LINK,
+        "md:$$a^2 + b^2 = c^2$$\n\n$\\text{a\\_name}$",
+        title="1. The first",
+    )
+    write_notebook(project, "02_two", "print(seed)", "md:See [one](01_one.ipynb).", title="2. The second")
+    write_profile(project)
+    write_profile(project, "full")
+    shutil.copyfile(paths.ROOT / "_config.yml", root / "_config.yml")
+    shutil.copytree(paths.BOOK / "_static", project.book / "_static")
+    shutil.copyfile(paths.BOOK / "references.bib", project.book / "references.bib")
+    (project.book / "intro.md").write_text("# Intro\n\nSee {cite:t}`iyer2023voice`.\n", encoding="utf-8")
+    (project.book / "references.md").write_text(
+        (paths.BOOK / "references.md").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    toc = {
+        "format": "jb-book",
+        "root": "book/intro",
+        "parts": [
+            {"caption": "Chapters", "chapters": [{"file": "notebooks/01_one"}, {"file": "notebooks/02_two"}]},
+            {"caption": "Back", "chapters": [{"file": "book/references"}]},
+        ],
+    }
+    (root / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    return project
+
+
+def execute_all(project, profile="smoke", info=SYNTHETIC, assignments=()):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PDLIB_RUNS", raising=False)
+        patch.setattr(run, "resolve_cohort", lambda *_, **__: info)
+        console = Console(file=io.StringIO())
+        report = run.run(profile, project=project, console=console, assignments=assignments)
+    assert report.ok
+    return report.folder
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A project executed once on synthetic data; tests copy it."""
+    project = make_project(tmp_path_factory.mktemp("book"))
+    execute_all(project)
+    execute_all(project, "full", REAL)
+    return project
+
+
+@pytest.fixture
+def project(executed, tmp_path):
+    shutil.copytree(executed.root, tmp_path / "book")
+    return Project(tmp_path / "book")
+
+
+@pytest.fixture
+def folder(project):
+    return project.build / "run" / "smoke-synthetic"
+
+
+def refused(project, folder):
+    with pytest.raises(PublishError) as caught:
+        publish.publish_run(project, folder, Console(file=io.StringIO()))
+    return str(caught.value)
+
+
+def change(copy, edit):
+    notebook = nbformat.read(copy, as_version=4)
+    edit(notebook)
+    nbformat.write(notebook, copy)
+
+
+# ── before the build ───────────────────────────────────────────────────────────────────────────────────
+def test_an_error_output_or_an_unrun_cell_is_refused_with_its_number(project, folder):
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
+    change(folder / "01_one.ipynb", lambda nb: nb.cells[2].outputs.append(error))
+    change(folder / "02_two.ipynb", lambda nb: nb.cells[-2].update(execution_count=None))
+    said = refused(project, folder)
+    assert "01_one.ipynb, cell 3 ended in an error: ValueError: no" in said
+    assert "02_two.ipynb, cell 4 was not run" in said
+
+
+def test_a_missing_or_stale_chapter_or_a_changed_side_file_is_refused(project, folder):
+    (folder / "pages" / "01" / "fig.csv").write_text("other")
+    assert "01_one.ipynb: its side files in pages/01" in refused(project, folder)
+    (folder / "01_one.ipynb").unlink()
+    assert "01_one.ipynb has not been executed into _build/run/smoke-synthetic" in refused(project, folder)
+
+
+def test_a_chapter_whose_source_changed_after_the_run_is_refused(project, folder):
+    write_notebook(project, "02_two", "print(2)")
+    assert "02_two.ipynb changed after it was executed" in refused(project, folder)
+
+
+def test_chapters_of_different_cohorts_or_profiles_are_not_published_together(project, folder):
+    change(folder / "02_two.ipynb", lambda nb: nb.metadata["pdlib"].update(profile="quick"))
+    assert "of different profiles or cohorts" in refused(project, folder)
+    real = project.build / "run" / "full-real"
+    change(real / "02_two.ipynb", lambda nb: nb.metadata["pdlib"]["cohort"].update(fingerprint="2" * 64))
+    assert "full real 111111111111; full real 222222222222" in refused(project, real)
+
+
+def test_a_chapter_without_recordings_goes_with_any_cohort(project):
+    real = project.build / "run" / "full-real"
+    change(real / "02_two.ipynb", lambda nb: nb.metadata["pdlib"]["cohort"].update(fingerprint=None))
+    assert set(publish.check_copies(project, real, read_chapters(project))) == {"01", "02"}
+
+
+def test_the_table_of_contents_and_the_notebooks_must_agree(project, folder):
+    write_notebook(project, "03_new", "print(3)")
+    (project.book / "references.md").unlink()
+    said = refused(project, folder)
+    assert "notebooks/03_new.ipynb is not in _toc.yml" in said
+    assert "_toc.yml lists book/references, which does not exist" in said
+    (project.notebooks / "02_two.ipynb").unlink()
+    assert "_toc.yml lists notebooks/02_two, which does not exist" in refused(project, folder)
+    (project.root / "_toc.yml").unlink()
+    assert "_toc.yml cannot be read" in refused(project, folder)
+
+
+# ── the edition ────────────────────────────────────────────────────────────────────────────────────────
+def test_without_an_edition_html_says_how_to_get_one(project):
+    with pytest.raises(PublishError, match="make edition"):
+        publish.publish_edition(project, Console(file=io.StringIO()))
+
+
+def test_an_edition_of_synthetic_voices_or_of_single_real_speakers_is_refused(project, folder):
+    with pytest.raises(PrivacyError, match="kind 'synthetic'"):
+        publish.keep_edition(project, folder)
+    real = project.build / "run" / "full-real"
+    change(
+        real / "02_two.ipynb",
+        lambda nb: nb.metadata["pdlib"]["parts"]["parameters"].update(individuals="real"),
+    )
+    with pytest.raises(PrivacyError, match="02_two.ipynb was run with individuals = 'real'"):
+        publish.keep_edition(project, real)
+    assert not project.edition.exists()
+
+
+def test_an_edition_with_changed_parameters_is_refused(project):
+    real = execute_all(project, "full", REAL, ["seed=3"])
+    with pytest.raises(PublishError, match="seed"):
+        publish.keep_edition(project, real)
+
+
+def test_an_edition_is_kept_whole_and_replaces_the_one_before(project):
+    real = project.build / "run" / "full-real"
+    (project.edition / "pages" / "09").mkdir(parents=True)
+    publish.keep_edition(project, real)
+    names = sorted(
+        p.relative_to(project.edition).as_posix() for p in project.edition.rglob("*") if p.is_file()
+    )
+    assert names == ["01_one.ipynb", "02_two.ipynb", "pages/01/fig.csv"]
+    assert [p.name for p in project.book.glob(".edition*")] == []
+
+
+def test_too_large_a_file_keeps_the_edition_as_it_was(project, monkeypatch):
+    monkeypatch.setattr(publish, "LARGEST_FILE", 10)
+    with pytest.raises(PublishError, match="MB"):
+        publish.keep_edition(project, project.build / "run" / "full-real")
+    assert not project.edition.exists()
+
+
+# ── looking through built pages ────────────────────────────────────────────────────────────────────────
+def site(tmp_path, body, head=""):
+    (tmp_path / "index.html").write_text(
+        f"<html><head>{head}</head><body>{body}</body></html>", encoding="utf-8"
+    )
+    return publish.check_site(tmp_path, ["index"])
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<script src="https://a.example/x.js"></script>',
+        '<script src="//a.example/x.js"></script>',
+        '<link rel="stylesheet" href="http://a.example/x.css">',
+        '<link rel="preconnect" href="https://a.example">',
+        '<link rel="shortcut icon" href="https://a.example/i.ico">',
+        '<img src="https://a.example/x.png">',
+        '<img srcset="https://a.example/x.png 2x">',
+        '<iframe src="https://a.example/"></iframe>',
+        '<video poster="https://a.example/x.png"></video>',
+        '<svg><image xlink:href="https://a.example/x.png"/></svg>',
+        '<p style="background: url(https://a.example/x.png)">a</p>',
+        "<style>@import 'https://a.example/x.css';</style>",
+        "<style>@font-face { src: url(//a.example/x.woff2) }</style>",
+    ],
+)
+def test_whatever_a_page_would_load_from_elsewhere_is_named(tmp_path, tag):
+    (problem,) = site(tmp_path, tag)
+    assert "index.html loads" in problem and "a.example" in problem
+
+
+def test_plain_links_elsewhere_and_embedded_pictures_are_fine(tmp_path):
+    assert (
+        site(
+            tmp_path, '<a href="https://a.example">a</a><img src="data:image/png;base64,AA"><a href="#">b</a>'
+        )
+        == []
+    )
+
+
+def test_links_and_anchors_that_lead_nowhere_are_named(tmp_path):
+    (tmp_path / "b.html").write_text('<p id="here">b</p>', encoding="utf-8")
+    good = '<a href="b.html#here">b</a><a href="b.html?x=1">b</a><a href="mailto:a@b.example">c</a>'
+    assert site(tmp_path, good) == []
+    bad = (
+        '<a href="b.html#there">b</a><a href="c.html">c</a><img src="no.png"><a href="../outside.html">d</a>'
+    )
+    assert len(site(tmp_path, bad)) == 4
+
+
+def test_a_missing_page_or_a_page_that_does_not_say_synthetic_is_named(tmp_path):
+    (tmp_path / "index.html").write_text("<p>real</p>", encoding="utf-8")
+    assert publish.check_site(tmp_path, ["index", "b"], "SYNTHETIC") == [
+        "index.html does not say SYNTHETIC",
+        "b.html was not built",
+    ]
+
+
+def test_a_stylesheet_that_loads_a_font_from_elsewhere_is_named(tmp_path):
+    (tmp_path / "x.css").write_text("@font-face { src: url('https://a.example/f.woff2') }", encoding="utf-8")
+    assert site(tmp_path, "") == ["x.css loads https://a.example/f.woff2 from elsewhere"]
+
+
+# ── real builds ────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture(scope="module")
+def built(executed, tmp_path_factory):
+    """The executed project, built for real."""
+    root = tmp_path_factory.mktemp("built") / "book"
+    shutil.copytree(executed.root, root)
+    project = Project(root)
+    publish.publish_run(project, project.build / "run" / "smoke-synthetic", Console(file=io.StringIO()))
+    return project
+
+
+@pytest.mark.slow
+def test_a_strict_build_gives_every_page_with_its_side_files_and_says_synthetic(built):
+    for page in ("book/intro", "notebooks/01_one", "notebooks/02_two", "book/references"):
+        text = (built.html / f"{page}.html").read_text(encoding="utf-8")
+        assert "SYNTHETIC DATA" in text
+    assert (built.html / "_static" / "pages" / "01" / "fig.csv").read_text() == "a,b\n1,2\n"
+    assert (built.html / "index.html").is_file()
+    assert [p.name for p in built.build.glob(".*")] == []
+    assert "thebe" not in (built.html / "notebooks" / "01_one.html").read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.slow
+def test_a_warning_of_the_builder_fails_and_the_earlier_site_stays(built):
+    before = (built.html / "book" / "intro.html").read_bytes()
+    intro = built.book / "intro.md"
+    words = intro.read_text(encoding="utf-8")
+    try:
+        intro.write_text(f"{words}\nSee [nothing](nowhere.md).\n", encoding="utf-8")
+        said = refused(built, built.build / "run" / "smoke-synthetic")
+    finally:
+        intro.write_text(words, encoding="utf-8")
+    assert "nowhere.md" in said and "intro.md" in said
+    assert (built.html / "book" / "intro.html").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_browser_sees_no_request_elsewhere_no_console_error_and_set_equations(built):
+    seen = look_at(built.html, publish.toc_files(built), "SYNTHETIC DATA")
+    assert (seen.elsewhere, seen.errors, seen.silent, seen.bad_equations) == ([], [], [], [])
+    assert seen.equations == 2
+
+
+def test_a_page_run_with_other_values_than_the_profiles_says_so(project):
+    folder = execute_all(project, assignments=["seed=7"])
+    chapters = read_chapters(project)
+    records = publish.check_copies(project, folder, chapters)
+    staged = publish.stage(project, folder, chapters, records, "")
+    text = json.loads((staged / "notebooks" / "02_two.ipynb").read_text(encoding="utf-8"))
+    assert any("`seed = 7`" in "".join(cell["source"]) for cell in text["cells"])
+    assert not (staged / "book" / "edition").exists()
