@@ -114,9 +114,9 @@ def slope_pictures(
             signal = cohort.signal(name)
             options = {"target_sr": target_sr} if variant == "paper" else {}
             clip = preprocess(signal.samples, signal.sample_rate, variant=variant, **options)
-            drawn.append(
-                pictures.remove_alpha(pictures.slope_graph(slope_curves(clip), size), rule="composite")
-            )
+            limits = pictures.slope_limits_at(clip.sample_rate)
+            graph = pictures.slope_graph(slope_curves(clip), size, slope_limits=limits)
+            drawn.append(pictures.remove_alpha(graph, rule="composite"))
         return {"pictures": np.stack(drawn)}
 
     drawn = (store or Store()).get("slope-pictures", inputs, draw, MODULES)["pictures"]

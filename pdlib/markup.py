@@ -109,7 +109,7 @@ def caption_html(number: str | None, caption: str, synthetic: bool, source: str)
     parts = []
     if synthetic:
         parts.append(f'<strong class="pd-synthetic">{SYNTHETIC}</strong>')
-    printed = "as printed by the paper" if source == "paper" else ""
+    printed = "from what the paper prints" if source == "paper" else ""
     if number:
         parts.append(
             f'<strong class="pd-number">{escape(number)}{", " + printed if printed else ""}.</strong>'

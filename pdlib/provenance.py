@@ -169,6 +169,18 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 @cache
+def distributions_of(package: str) -> tuple[str, ...]:
+    """Names of the installed distributions that hold a top-level package or extension module."""
+    known = _distributions().get(package)
+    # a lone extension module is listed under its whole file name by Python 3.11
+    return tuple(known or ()) or tuple(
+        found.name
+        for found in importlib.metadata.distributions()
+        if any(len(file.parts) == 1 and file.name.split(".")[0] == package for file in found.files or ())
+    )
+
+
+@cache
 def _required(distribution: str) -> tuple[str, ...]:
     needed = importlib.metadata.requires(distribution) or []
     names = [re.match(r"[A-Za-z0-9._-]+", line).group(0) for line in needed if "extra ==" not in line]
@@ -181,7 +193,7 @@ def versions(*modules: str) -> dict[str, str]:
         re.sub(r"[-_.]+", "-", distribution).lower()
         for name in module_closure(*modules)
         for package in _read_imports(name)[1]
-        for distribution in _distributions().get(package, [])
+        for distribution in distributions_of(package)
     ]
     found: dict[str, str] = {}
     while waiting:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import warnings
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from importlib.metadata import distributions, packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -253,6 +254,18 @@ def key_parts(
         "modules": provenance.code_parts(*ours),
         "libraries": {**_direct_versions(others), **provenance.versions(*ours)},
         "needs": dict(needs),
+        "files": data_files(chapter),
+    }
+
+
+def data_files(chapter: Chapter) -> dict[str, str]:
+    """Hashes of the book's own tables (``data/*.csv``) that a notebook's cells name."""
+    named = {match for cell in chapter.code for match in re.findall(r"[\w-]+\.csv", cell)}
+    folder = chapter.path.parent.parent / "data"
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in sorted(named)
+        if (folder / name).is_file()
     }
 
 
@@ -278,18 +291,7 @@ def imports(chapter: Chapter) -> tuple[list[str], list[str]]:
 
 
 def _direct_versions(packages: Sequence[str]) -> dict[str, str]:
-    return {name.lower(): version(name) for package in packages for name in distributions_of(package)}
-
-
-def distributions_of(package: str) -> list[str]:
-    """Names of the installed distributions that hold a top-level package or extension module."""
-    known = packages_distributions().get(package)
-    # a lone extension module is listed under its whole file name by Python 3.11
-    return known or [
-        found.name
-        for found in distributions()
-        if any(len(file.parts) == 1 and file.name.split(".")[0] == package for file in found.files or ())
-    ]
+    return {name.lower(): version(name) for package in packages for name in provenance.distributions_of(package)}
 
 
 # ── executed copies ────────────────────────────────────────────────────────────────────────────────────
@@ -338,6 +340,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
                 said.append(f"{label} {'is new' if was is _MISSING else 'is gone'}")
             else:
                 said.append(label if part == "modules" else f"{label} from {was!r} to {now!r}")
+    before, after = old.get("files") or {}, new.get("files") or {}
+    said += [f"data/{n}" for n in sorted({*before, *after}) if before.get(n) != after.get(n)]
     before, after = old.get("needs") or {}, new.get("needs") or {}
     said += [
         f"chapter {n}, which it needs" for n in sorted({*before, *after}) if before.get(n) != after.get(n)

@@ -171,7 +171,7 @@ def test_chapter_without_recordings_shows_printed_numbers_but_claims_no_cohort(t
         page = Page.open("02", None, profile="smoke", seed=0, out=tmp_path)
     assert "uses no recordings" in page.header().html
     shown = show(page, source="paper")
-    assert "Figure 6, as printed by the paper." in shown.html
+    assert "Figure 6, from what the paper prints." in shown.html
     assert shown.stamp["cohort"] == "printed in the paper"
     with pytest.raises(ParameterError, match="without one"):
         show(page, "other")
@@ -541,7 +541,7 @@ def test_figures_and_tables_reach_the_built_page_with_their_accessible_parts(boo
     html = (book.html / "notebooks" / "05_one.html").read_text()
     assert 'alt="SYNTHETIC data. The line climbs steadily' in html
     assert re.search(r"<figcaption[^>]*><strong[^>]*>SYNTHETIC</strong> <strong[^>]*>Figure 3\.", html)
-    assert re.search(r"<caption[^>]*><strong[^>]*>As printed by the paper\.</strong> A table\.</c", html)
+    assert re.search(r"<caption[^>]*><strong[^>]*>From what the paper prints\.</strong> A table\.</c", html)
     assert '<th scope="col"' in html and 'href="../_static/pages/05/line.csv"' in html
     assert (book.pages / "line.csv").is_file() and (book.pages / "numbers.json").is_file()
 

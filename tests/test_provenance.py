@@ -86,6 +86,13 @@ def test_libraries_needed_by_libraries_count_too():
     assert "optree" in found  # pdlib never imports it; Keras does
 
 
+def test_a_lone_extension_module_has_its_distribution():
+    assert provenance.distributions_of("parselmouth") == ("praat-parselmouth",)
+    assert provenance.distributions_of("numpy") == ("numpy",)
+    assert provenance.distributions_of("no_such_package") == ()
+    assert "praat-parselmouth" in versions("features")
+
+
 def test_an_unknown_module_is_named():
     with pytest.raises(UsageError, match="no module 'nothing'"):
         module_closure("nothing")

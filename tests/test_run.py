@@ -346,7 +346,25 @@ def test_an_output_folder_with_braces_in_its_name_is_taken_as_it_is(project, mon
     assert report.ok and (tmp_path / "a {seed} b" / "smoke-synthetic" / "01_one.ipynb").is_file()
 
 
-def test_a_library_that_is_one_extension_module_has_its_version_in_the_key():
-    assert run.distributions_of("parselmouth") == ["praat-parselmouth"]
-    assert run.distributions_of("numpy") == ["numpy"]
-    assert run.distributions_of("no_such_package") == []
+
+
+def test_a_changed_table_of_the_book_or_a_changed_cell_tag_runs_the_chapter_again(project):
+    table = project.root / "data" / "told.csv"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("a\n1\n")
+    path = write_notebook(project, "01_one", "print('told.csv')")
+    go(project)
+
+    def changes():
+        _, _, plans = run.make_plans(project, "smoke")
+        folder = run.run_folder(project, "smoke", "synthetic")
+        return run.differences(run.read_record(folder / "01_one.ipynb")["parts"], plans["01"].parts)
+
+    assert changes() == []
+    table.write_text("a\n2\n")
+    assert changes() == ["data/told.csv"]
+    table.write_text("a\n1\n")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].metadata["tags"] = ["hide-input"]
+    nbformat.write(notebook, path)
+    assert changes() == ["the notebook's source"]

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from pdlib import paths, provenance
-from pdlib.run import distributions_of
+from pdlib.provenance import distributions_of
 
 LARGEST = 3_000_000
 SOUND = {".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aiff", ".au"}

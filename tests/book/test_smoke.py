@@ -1,6 +1,8 @@
 """The whole book at its smallest: every chapter in the smoke profile, the strict site, a browser's view."""
 
 import io
+import json
+import re
 import shutil
 
 import nbformat
@@ -74,3 +76,43 @@ def test_every_page_says_synthetic_sets_its_equations_and_asks_for_nothing_elsew
     seen = look_at(site, publish.toc_files(book), "SYNTHETIC DATA")
     assert (seen.elsewhere, seen.errors, seen.silent, seen.bad_equations) == ([], [], [], [])
     assert seen.equations > 0
+
+
+def numbers_in(text):
+    """Every number a text like "Figures 15, 16 and 22–25" names."""
+    found = set()
+    for low, high in re.findall(r"(\d+)(?:\s*[–-]\s*(\d+))?", text):
+        found |= set(range(int(low), int(high or low) + 1))
+    return found
+
+
+def shown(executed):
+    """What the pages of a run show: one account per figure, table and number."""
+    accounts = [json.loads(path.read_text(encoding="utf-8")) for path in executed.glob("pages/*/page.json")]
+    return [item for account in accounts for item in account["items"].values()]
+
+
+def test_every_figure_up_to_27_and_both_first_tables_of_the_paper_have_a_counterpart(executed):
+    named = [item["number"] for item in shown(executed) if item["number"]]
+    figures = set().union(*(numbers_in(name) for name in named if name.startswith("Figure")))
+    tables = set().union(*(numbers_in(name) for name in named if name.startswith("Table")))
+    assert set(range(1, 28)) - figures == set()
+    assert {1, 2} - tables == set()
+
+
+def test_every_equation_and_algorithm_of_the_paper_is_treated_in_a_chapter(executed):
+    text = "\n".join(
+        cell.source for copy in executed.glob("*.ipynb") for cell in nbformat.read(copy, as_version=4).cells
+    )
+    equations = set().union(
+        *(numbers_in(found) for found in re.findall(r"(?i)\b(?:eq\.|equations?) ([\d–\-, and]*\d)", text))
+    )
+    algorithms = set().union(*(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text)))
+    assert set(range(1, 33)) - equations == set()
+    assert {1, 2, 3, 4} - algorithms == set()
+
+
+def test_everything_a_synthetic_run_takes_from_voices_says_so_and_no_single_real_voice_is_shown(executed):
+    items = shown(executed)
+    assert {item["synthetic"] for item in items if item["source"] != "paper"} == {True}
+    assert not any(item.get("shows_individuals") for item in items)
