@@ -55,6 +55,16 @@ def test_every_chapter_runs_in_the_smoke_profile_without_an_error_or_a_warning_o
     assert noisy == []
 
 
+def test_no_page_shows_the_address_of_an_object(executed):
+    shown_text = {
+        f"{copy.name}, {cell.id}": str(output.get("data", output.get("text", "")))
+        for copy in executed.glob("*.ipynb")
+        for cell in nbformat.read(copy, as_version=4).cells
+        for output in cell.get("outputs", [])
+    }
+    assert [where for where, text in shown_text.items() if re.search(r" at 0x[0-9a-f]{6}", text)] == []
+
+
 def test_no_executed_chapter_holds_a_path_of_the_machine(book, executed):
     places = (str(book.root), str(paths.ROOT))
     texts = {copy.name: copy.read_text(encoding="utf-8") for copy in executed.glob("*.ipynb")}
