@@ -293,6 +293,15 @@ def test_leftovers_of_another_file_are_found_by_the_md5_and_the_next_run_starts_
     assert files_in(target) == published.files
 
 
+@pytest.fixture
+def answering_ctrl_c():
+    """A process started in the background ignores SIGINT; a person's does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("answering_ctrl_c")
 def test_ctrl_c_in_a_download_says_so_and_the_next_run_goes_on(published, target):
     with serving(published.held, most=30_000, interrupt=True) as server:
         with pytest.raises(KeyboardInterrupt, match=r"HC_AH.zip.*run the same command again"):
