@@ -268,7 +268,9 @@ def test_what_a_killed_run_left_behind_is_removed_and_is_never_taken_for_a_resul
 
 
 RUNNER = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite runs in the background
 from pathlib import Path
 from rich.console import Console
 from pdlib import __main__, run
