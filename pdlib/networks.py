@@ -192,7 +192,8 @@ CHOICES: tuple[Repair, ...] = (
         "momentum not given (library default 0.99)",
         f"momentum {BATCH_NORM_MOMENTUM}",
         "an epoch here is 4 to 9 steps: after 20 epochs with 0.99 the running statistics, which inference "
-        "uses, are far from the data still, and a network that learned its training set guesses on others",
+        "uses, are far from the data still, and a network that learned its training set guesses on others; "
+        "seen, and the value chosen, on drawn test pictures, not on recordings",
     ),
     Repair(
         "whole paper, training",
@@ -594,9 +595,7 @@ class Learner:
         right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), y), tf.int32))
         return total, right
 
-    def _epoch(
-        self, x: NDArray, y: NDArray, batch_size: int, order: np.random.Generator
-    ) -> dict[str, float]:
+    def _epoch(self, x: NDArray, y: NDArray, batch_size: int, order: np.random.Generator) -> dict[str, float]:
         shuffled = order.permutation(len(x))
         total, right = 0.0, 0
         for batch in np.array_split(shuffled, -(-len(x) // batch_size)):
