@@ -72,7 +72,7 @@ def cross_validate_table(
     seeds: Sequence[int] = range(20),
     store: Store | None = None,
 ) -> pd.DataFrame:
-    """Predictions of a table model under the ``speaker`` protocol (columns as `custnetgc.predictions`).
+    """Predictions of a table model under the ``speaker`` protocol (columns as `fold_results.predictions`).
 
     Parameters
     ----------

@@ -17,60 +17,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
-from pdlib import networks, pictures
-from pdlib.boosting import BoostConfig, boost
-from pdlib.cohort import Cohort
-from pdlib.errors import DataError
+from pdlib import networks
+from pdlib.boosting import BoostConfig, Boosted, boost
 from pdlib.explain import grad_cam
-from pdlib.features import slope_curves
+from pdlib.fold_results import FoldResult, kept_weights, weight_arrays
 from pdlib.metrics import choose_threshold
 from pdlib.networks import CustNetConfig, Learner, TrainedNet
-from pdlib.preprocessing import preprocess
+from pdlib.picture_sets import PictureSet
 from pdlib.protocols import Fold, Ledger, speaker_folds
 from pdlib.provenance import Arrays, Store
 
 MODULES = ("custnetgc",)
 MODELS = ("custnet_plain", "custnet_overlay", "custnetgc")
-
-
-@dataclass(frozen=True)
-class PictureSet:
-    """Pictures that never part from their speakers: names, labels (1 = PD), uint8 RGB (n, size, size, 3)."""
-
-    names: tuple[str, ...]
-    labels: np.ndarray
-    pictures: np.ndarray
-
-    def __post_init__(self) -> None:
-        if not len(self.names) == len(self.labels) == len(self.pictures):
-            raise DataError(
-                f"{len(self.names)} names, {len(self.labels)} labels and {len(self.pictures)} pictures "
-                "do not match"
-            )
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, names: Sequence[str]) -> PictureSet:
-        """The pictures of these speakers, in the order of ``names``."""
-        where = {name: index for index, name in enumerate(self.names)}
-        missing = [name for name in names if name not in where]
-        if missing:
-            raise DataError(f"no picture of {missing[0]} in this set of {len(self)}")
-        rows = [where[name] for name in names]
-        return PictureSet(tuple(names), self.labels[rows], self.pictures[rows])
-
-    def overlaid(self, heatmaps: np.ndarray, strength: float) -> PictureSet:
-        """The same set with each heat map (n, size, size) laid over its picture."""
-        laid = np.stack(
-            [
-                pictures.overlay(picture, heat, strength)
-                for picture, heat in zip(self.pictures, heatmaps, strict=True)
-            ]
-        )
-        return PictureSet(self.names, self.labels, laid)
 
 
 @dataclass(frozen=True)
@@ -85,42 +44,6 @@ class Plan:
     strength: float = 0.4
     n_splits: int = 5
     cross_fits: int = 3
-
-
-# ── pictures ───────────────────────────────────────────────────────────────────────────────────────────
-def slope_pictures(
-    cohort: Cohort, *, variant: str, size: int, target_sr: int = 8000, store: Store | None = None
-) -> PictureSet:
-    """Slope graphs of a whole cohort as RGB pictures (eq. 24 read as alpha compositing).
-
-    Parameters
-    ----------
-    cohort : Cohort
-        Whose recordings.
-    variant : {"paper", "sound"}
-        Preprocessing; see `preprocessing.preprocess`.
-    size : int
-        Side of the pictures in pixels.
-    target_sr : int
-        Sample rate in Hz after preprocessing (``paper`` only).
-    store : Store, optional
-        Where the pictures are kept between runs.
-    """
-    inputs = {"cohort": cohort.fingerprint, "variant": variant, "size": size, "target_sr": target_sr}
-
-    def draw() -> Arrays:
-        drawn = []
-        for name in cohort.names:
-            signal = cohort.signal(name)
-            options = {"target_sr": target_sr} if variant == "paper" else {}
-            clip = preprocess(signal.samples, signal.sample_rate, variant=variant, **options)
-            limits = pictures.slope_limits_at(clip.sample_rate)
-            graph = pictures.slope_graph(slope_curves(clip), size, slope_limits=limits)
-            drawn.append(pictures.remove_alpha(graph, rule="composite"))
-        return {"pictures": np.stack(drawn)}
-
-    drawn = (store or Store()).get("slope-pictures", inputs, draw, MODULES)["pictures"]
-    return PictureSet(tuple(cohort.names), np.asarray(cohort.labels), drawn)
 
 
 # ── one fold ───────────────────────────────────────────────────────────────────────────────────────────
@@ -152,8 +75,7 @@ class _Chain:
         """Grad-CAM maps (n, size, size) for the class the network predicts; no label is read."""
         self.ledger.applied(what, data.names)
         predicted = self.learner.predict(net, data.pictures).argmax(axis=1)
-        maps, _dead = grad_cam(self.learner.model(net), data.pictures, predicted)
-        return maps
+        return grad_cam(self.learner.model(net), data.pictures, predicted).maps
 
     def boosted(
         self, what: str, net_name: str, net: TrainedNet, train: PictureSet, test: PictureSet
@@ -174,6 +96,42 @@ class _Chain:
         return fitted.score(test_features), fitted.history
 
 
+@dataclass(frozen=True)
+class FittedChain:
+    """The chain that scored the test speakers of one fold, ready for pictures that nobody has seen."""
+
+    learner: Learner
+    teacher: TrainedNet
+    net: TrainedNet
+    booster: Boosted
+    strength: float
+
+    @classmethod
+    def of(cls, result: FoldResult, data: PictureSet, plan: Plan, learner: Learner) -> FittedChain:
+        """Put together from a finished fold; the trees are fitted again, to the same features."""
+        train = data.take(result.fold.train)
+        teacher, net = (
+            TrainedNet(kept_weights(result.arrays, part), config=plan.network) for part in ("teacher", "net")
+        )
+        booster = boost(result.arrays["pooled_train"], train.labels, plan.boosting, seed=result.fold.seed)
+        return cls(learner, teacher, net, booster, plan.strength)
+
+    def overlaid(self, data: PictureSet) -> PictureSet:
+        """The pictures with the teacher's heat map of the class it predicts."""
+        predicted = self.learner.predict(self.teacher, data.pictures).argmax(axis=1)
+        maps = grad_cam(self.learner.model(self.teacher), data.pictures, predicted).maps
+        return data.overlaid(maps, self.strength)
+
+    def scores(self, data: PictureSet) -> dict[str, np.ndarray]:
+        """Probability of PD by each of the three `MODELS`."""
+        laid = self.overlaid(data)
+        return {
+            "custnet_plain": self.learner.predict(self.teacher, data.pictures)[:, 1],
+            "custnet_overlay": self.learner.predict(self.net, laid.pictures)[:, 1],
+            "custnetgc": self.booster.score(self.learner.pooled(self.net, laid.pictures)),
+        }
+
+
 def run_fold(data: PictureSet, fold: Fold, plan: Plan, learner: Learner, seed: int) -> Arrays:
     """Fit the whole chain inside ``fold.train`` and score ``fold.test``.
 
@@ -184,7 +142,8 @@ def run_fold(data: PictureSet, fold: Fold, plan: Plan, learner: Learner, seed: i
     -------
     dict of arrays
         ``score_<model>`` and ``threshold_<model>`` for the three `MODELS`, ``heatmaps`` of the test speakers
-        (float16), ``net_*`` and ``boost_*`` curves, ``ledger`` (JSON).
+        (float16), ``net_*`` and ``boost_*`` curves, ``ledger`` (JSON), and what `FittedChain` is made of:
+        ``pooled_train`` and the weights of the teacher and of CustNet.
     """
     ledger = Ledger(fold)
     chain = _Chain(learner, plan, ledger, seed)
@@ -227,6 +186,9 @@ def run_fold(data: PictureSet, fold: Fold, plan: Plan, learner: Learner, seed: i
     result: Arrays = {
         "heatmaps": test_maps.astype(np.float16),
         "ledger": np.array(json.dumps(ledger.table())),
+        "pooled_train": learner.pooled(net, laid_train.pictures),
+        **weight_arrays("teacher", teacher.weights),
+        **weight_arrays("net", net.weights),
     }
     for model in MODELS:
         result[f"score_{model}"] = scores[model]
@@ -237,14 +199,6 @@ def run_fold(data: PictureSet, fold: Fold, plan: Plan, learner: Learner, seed: i
 
 
 # ── all folds ──────────────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True)
-class FoldResult:
-    """One finished fold with what `run_fold` returned."""
-
-    fold: Fold
-    arrays: Arrays
-
-
 def stored_fold(
     data: PictureSet, fold: Fold, plan: Plan, *, store: Store | None = None, learner: Learner | None = None
 ) -> FoldResult:
@@ -290,50 +244,3 @@ def cross_validate(
                 each(results[-1])
     networks.free()
     return results
-
-
-def predictions(results: Sequence[FoldResult], data: PictureSet, variant: str) -> pd.DataFrame:
-    """Predictions of all three models as one table, one row per model, recording and seed."""
-    label = dict(zip(data.names, data.labels, strict=True))
-    rows = [
-        {
-            "model": model,
-            "variant": variant,
-            "protocol": "speaker",
-            "recording": name,
-            "label": int(label[name]),
-            "fold": result.fold.index,
-            "seed": result.fold.seed,
-            "score": float(score),
-            "threshold": float(result.arrays[f"threshold_{model}"]),
-            "predicted": int(score >= result.arrays[f"threshold_{model}"]),
-        }
-        for model in MODELS
-        for result in results
-        for name, score in zip(result.fold.test, result.arrays[f"score_{model}"], strict=True)
-    ]
-    return pd.DataFrame(rows).sort_values(["model", "seed", "recording"], ignore_index=True)
-
-
-def ledgers(results: Sequence[FoldResult]) -> pd.DataFrame:
-    """What was fitted on whom, in every fold: the table behind the claim that no test speaker was seen."""
-    return pd.DataFrame([row for result in results for row in json.loads(str(result.arrays["ledger"]))])
-
-
-def curves(results: Sequence[FoldResult], prefix: str) -> pd.DataFrame:
-    """Training curves in long form (fold, seed, step, curve, value); ``prefix`` is ``net_`` or ``boost_``."""
-    frames = [
-        pd.DataFrame(
-            {
-                "fold": result.fold.index,
-                "seed": result.fold.seed,
-                "step": np.arange(1, len(values) + 1),
-                "curve": name.removeprefix(prefix),
-                "value": values,
-            }
-        )
-        for result in results
-        for name, values in result.arrays.items()
-        if name.startswith(prefix)
-    ]
-    return pd.concat(frames, ignore_index=True)

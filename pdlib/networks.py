@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,6 +249,23 @@ class CustNetConfig:
         """Filters of a layer whose printed count is ``printed``, at this width."""
         return max(FEWEST_FILTERS, round(printed * self.width))
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one picture: (size, size, 3)."""
+        return (self.input_size, self.input_size, 3)
+
+    def build(self) -> keras.Model:
+        """A new network, see `custnet`; its weights are not drawn yet."""
+        return _assemble(self)
+
+    def start(self, model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
+        """The weights training starts from: all drawn, see `initial_weights`."""
+        return initial_weights(model, seed)
+
+    def checked(self, x: NDArray) -> NDArray[np.float32]:
+        """RGB pictures as the network takes them, see `check_pictures`."""
+        return check_pictures(x, self.input_size)
+
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
@@ -452,6 +470,28 @@ def logit_model(model: keras.Model) -> keras.Model:
 # ------------------------------------------------------------------------------------------ the training
 
 
+class Architecture(Protocol):
+    """What a `Learner` trains: a frozen dataclass that builds a network and knows where its training starts.
+
+    The network is one functional graph with layers ``pooled``, ``logits`` (linear) and ``probabilities``.
+    """
+
+    classes: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch axis."""
+
+    def build(self) -> keras.Model:
+        """A new network of this kind, sharing nothing with earlier ones."""
+
+    def start(self, model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
+        """Weights in the order of ``model.get_weights()`` that training starts from; ``seed`` draws new ones."""
+
+    def checked(self, x: NDArray) -> NDArray[np.float32]:
+        """Inputs (n, …) as float32, or a `ModelError` that says what does not fit."""
+
+
 @dataclass(frozen=True)
 class TrainedNet:
     """What training leaves: plain arrays, which can be stored and used in any process.
@@ -464,35 +504,38 @@ class TrainedNet:
         ``loss`` and ``accuracy`` over the epoch's training batches, each seen before its update and in
         training mode, as Keras reports them; ``val_loss`` and ``val_accuracy`` after the epoch, in inference
         mode, only where validation data were given.
-    config : CustNetConfig
+    config : Architecture
+        What was trained.
     """
 
     weights: list[NDArray[np.float32]]
     history: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    config: CustNetConfig = CustNetConfig()
+    config: Architecture = CustNetConfig()
 
 
 class Learner:
-    """One compiled CustNet that can be trained from scratch as often as wanted.
+    """One compiled network that can be trained anew as often as wanted.
 
     Building and tracing a network costs seconds and memory that are not given back, so it is done once per
-    configuration. Each `fit` starts from newly drawn weights, zeroed optimiser slots and reset running
-    statistics: its result does not depend on what the learner did before.
+    configuration. Each `fit` starts from the configuration's own start, zeroed optimiser slots and reset
+    running statistics: its result does not depend on what the learner did before.
 
     Parameters
     ----------
-    config : CustNetConfig
+    config : Architecture
+        Such as a `CustNetConfig`.
     """
 
-    def __init__(self, config: CustNetConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
+        deterministic()
         self.config = config
-        self._model = custnet(config, seed=0)
+        self._model = config.build()
         self._logits = logit_model(self._model)
         self._pooled = keras.Model(self._model.input, self._model.get_layer("pooled").output)
         self._optimizer = keras.optimizers.Adam()
         self._optimizer.build(self._model.trainable_variables)
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-        pictures = tf.TensorSpec((None, config.input_size, config.input_size, 3), tf.float32)
+        pictures = tf.TensorSpec((None, *config.input_shape), tf.float32)
         labels = tf.TensorSpec((None,), tf.int32)
         # An open batch axis keeps one trace for batches of every size.
         self._train_step = tf.function(self._train_on, input_signature=(pictures, labels))
@@ -513,13 +556,14 @@ class Learner:
         batch_size: int = 8,
         learning_rate: float = 1e-3,
         validation: tuple[NDArray, NDArray] | None = None,
+        start: list[NDArray] | None = None,
     ) -> TrainedNet:
-        """Train from scratch; the result is a function of the arguments alone.
+        """Train; the result is a function of the arguments alone.
 
         Parameters
         ----------
-        pictures : array, shape (n, size, size, 3)
-            RGB, 0 to 255.
+        pictures : array, shape (n, …)
+            What the network takes: RGB pictures (n, size, size, 3), 0 to 255, or maps of a frozen backbone.
         labels : int array, shape (n,)
             0 to classes − 1; at least two different ones.
         seed : int
@@ -531,6 +575,9 @@ class Learner:
             Of Adam (Kingma and Ba 2015), constant.
         validation : (pictures, labels), optional
             Followed in the history; never used to stop, select or tune.
+        start : list of arrays, optional
+            Weights to start from, in the order of ``keras.Model.get_weights()``; else those that the
+            configuration draws from ``seed``.
 
         Raises
         ------
@@ -549,7 +596,7 @@ class Learner:
                 "all training pictures are of one class", "train on pictures of at least two classes"
             )
         held_out = None if validation is None else self._checked(*validation)
-        self._reset(seed, learning_rate)
+        self._reset(seed, learning_rate, start)
         # A stream of its own: the order of the pictures must not follow from the weights' draw.
         order = np.random.default_rng([int(seed), 1])
         history: dict[str, list[float]] = {}
@@ -577,10 +624,14 @@ class Learner:
         """Pooled features, shape (n, channels of ``last_conv``): what the last layer or CatBoost is given."""
         return self._run(trained, self._infer_pooled, pictures).astype(float)
 
+    def start(self, seed: int) -> list[NDArray[np.float32]]:
+        """The weights `fit` starts from with this seed."""
+        return self.config.start(self._model, seed)
+
     def model(self, trained: TrainedNet) -> keras.Model:
         """A network of its own holding these weights; later training does not touch it."""
         self._check_trained(trained)
-        model = _assemble(self.config)
+        model = self.config.build()
         model.set_weights(trained.weights)
         return model
 
@@ -604,7 +655,7 @@ class Learner:
         return {"loss": total / len(x), "accuracy": right / len(x)}
 
     def _followed(self, x: NDArray, y: NDArray) -> dict[str, float]:
-        logits = _in_batches(self._infer_logits, x).astype(float)
+        logits = in_batches(self._infer_logits, x).astype(float)
         peak = logits.max(axis=1, keepdims=True)
         log_sum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
         losses = log_sum - logits[np.arange(len(y)), y]
@@ -613,8 +664,8 @@ class Learner:
             "val_accuracy": float((logits.argmax(axis=1) == y).mean()),
         }
 
-    def _reset(self, seed: int, learning_rate: float) -> None:
-        self._model.set_weights(initial_weights(self._model, seed))
+    def _reset(self, seed: int, learning_rate: float, start: list[NDArray] | None) -> None:
+        self._model.set_weights(self.start(seed) if start is None else start)
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         self._optimizer.learning_rate = learning_rate
@@ -623,7 +674,7 @@ class Learner:
         self._check_trained(trained)
         x = self._checked(pictures)[0]
         self._model.set_weights(trained.weights)
-        return _in_batches(function, x)
+        return in_batches(function, x)
 
     def _check_trained(self, trained: TrainedNet) -> None:
         if trained.config != self.config:
@@ -633,7 +684,7 @@ class Learner:
             )
 
     def _checked(self, pictures: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray]:
-        x = check_pictures(pictures, self.config.input_size)
+        x = self.config.checked(pictures)
         if labels is None:
             return x, np.empty(0, dtype=np.int32)
         y = np.asarray(labels)
@@ -671,7 +722,8 @@ def check_pictures(pictures: NDArray, size: int) -> NDArray[np.float32]:
     return x
 
 
-def _in_batches(function: Callable, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def in_batches(function: Callable, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``function`` over ``x`` in batches of `INFERENCE_BATCH`, put together again."""
     starts = range(0, len(x), INFERENCE_BATCH)
     return np.concatenate([function(x[start : start + INFERENCE_BATCH]).numpy() for start in starts])
 

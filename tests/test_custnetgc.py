@@ -3,9 +3,11 @@ import pytest
 
 from pdlib import custnetgc
 from pdlib.boosting import BoostConfig
-from pdlib.custnetgc import MODELS, PictureSet, Plan, cross_validate, ledgers, predictions, slope_pictures
-from pdlib.errors import DataError, LeakageError
+from pdlib.custnetgc import MODELS, FittedChain, Plan, cross_validate
+from pdlib.errors import LeakageError
+from pdlib.fold_results import ledgers, predictions
 from pdlib.networks import CustNetConfig
+from pdlib.picture_sets import PictureSet
 from pdlib.protocols import speaker_folds
 
 TINY = Plan(
@@ -34,7 +36,7 @@ def finished(voices, tmp_path_factory):
 
 
 def test_every_speaker_is_scored_once_by_every_model(finished, voices):
-    frame = predictions(finished[0], voices, "paper")
+    frame = predictions(finished[0], voices, MODELS, "paper")
     counts = frame.groupby(["model", "recording"]).size()
     assert set(frame["model"]) == set(MODELS)
     assert (counts == 1).all() and len(counts) == len(MODELS) * len(voices)
@@ -120,20 +122,10 @@ class _Refusing(custnetgc.Store):
         return super().get(step, inputs, refuse, modules)
 
 
-def test_names_and_pictures_never_part():
-    with pytest.raises(DataError):
-        PictureSet(("a",), np.zeros(2), np.zeros((2, 4, 4, 3), np.uint8))
-    data = PictureSet(
-        ("a", "b"), np.array([0, 1]), np.stack([np.zeros((4, 4, 3)), np.ones((4, 4, 3))]).astype(np.uint8)
-    )
-    assert data.take(["b"]).pictures.max() == 1
-    with pytest.raises(DataError, match="no picture of c"):
-        data.take(["c"])
-
-
-@pytest.mark.parametrize("variant", ["paper", "sound"])
-def test_slope_pictures_of_a_cohort(small_cohort, store, variant):
-    data = slope_pictures(small_cohort, variant=variant, size=48, store=store)
-    assert data.pictures.shape == (12, 48, 48, 3) and data.pictures.dtype == np.uint8
-    assert data.names == tuple(small_cohort.names)
-    assert len({picture.tobytes() for picture in data.pictures}) == 12
+def test_the_kept_chain_scores_unseen_pictures_as_the_fold_did(finished, voices):
+    learner = custnetgc.Learner(TINY.network)
+    for result in finished[0]:
+        chain = FittedChain.of(result, voices, TINY, learner)
+        again = chain.scores(voices.take(result.fold.test))
+        for model in MODELS:
+            np.testing.assert_allclose(again[model], result.arrays[f"score_{model}"], atol=1e-6)

@@ -11,8 +11,9 @@ import pytest
 
 from pdlib import paths
 from pdlib.boosting import BoostConfig
-from pdlib.custnetgc import PictureSet, Plan, cross_validate
+from pdlib.custnetgc import Plan, cross_validate
 from pdlib.networks import CustNetConfig
+from pdlib.picture_sets import PictureSet
 from pdlib.provenance import Store
 
 PLAN = Plan(
