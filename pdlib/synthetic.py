@@ -4,6 +4,9 @@ A train of Rosenberg pulses with jitter, shimmer and tremor, and breath noise th
 four formant resonators and a telephone band. `PLANTED` is the whole difference between the two classes, so
 what an analysis should find is known beforehand. These voices say nothing about Parkinson's disease.
 
+`planted_band_cohort` speaks another set, whose classes differ in one band of the spectrum only, so that an
+explanation of a picture can be held against the rows that matter, `planted_band_mask`.
+
 References
 ----------
 Rosenberg, A. E. (1971). Effect of glottal pulse shape on the quality of natural vowels.
@@ -22,6 +25,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import soxr
+from PIL import Image
+from scipy.fft import irfft, rfft, rfftfreq
 from scipy.signal import butter, lfilter, sosfilt
 
 from pdlib.errors import ParameterError
@@ -31,6 +36,11 @@ CLASSES = ("HC", "PD")  # by label
 INTERNAL_RATE = 32000  # Hz; jitter moves a pulse by less than a sample at 8 kHz
 TELEPHONE_BAND = (250.0, 3400.0)  # Hz
 MAX_VOICES = 1000  # per class
+PLANTED_BAND = (2200.0, 2800.0)  # Hz; above the two strong formants of /a/, and the third is weak by now
+BAND_LEVEL_DB = -26.0  # of the noise in the band re the voice; there, about 10 dB more than without it
+NARROWEST_BAND = 100.0  # Hz; about one mel band
+# As in `features.log_mel_spectrogram`, which comes after the voices and cannot be asked here; a test does.
+MEL_BANDS, MEL_BREAK = 64, 700.0  # bands up to half the rate; Hz, where the scale turns logarithmic
 
 
 @dataclass(frozen=True)
@@ -338,3 +348,127 @@ def synthetic_cohort(size: int = 12, seed: int = 0) -> Cohort:
         people=pd.DataFrame.from_dict(people, orient="index"),
         held=held,
     )
+
+
+# ── a class difference in one band ─────────────────────────────────────────────────────────────────────
+def planted_band_cohort(
+    size: int = 12,
+    seed: int = 0,
+    *,
+    band: tuple[float, float] = PLANTED_BAND,
+    level_db: float = BAND_LEVEL_DB,
+) -> Cohort:
+    """A cohort whose classes differ in a narrow band of noise, and in nothing else.
+
+    All voices are drawn as the HC of `synthetic_cohort` are, ages and sexes too, and the HC are the very
+    same voices. To those labelled PD a Gaussian noise is added that lies wholly within ``band``, as long as
+    the voice and faded like it. It lasts throughout, for no preprocessing leaves a moment where it was.
+
+    Parameters
+    ----------
+    size : int
+        Number of voices, 4 or more.
+    seed : int
+        Fixes every sample.
+    band : (float, float)
+        Lower and upper end of the noise, Hz; within the telephone band and 100 Hz wide or more.
+    level_db : float
+        RMS level of the noise re that of the voice it is added to, dB, not above 0.
+
+    Returns
+    -------
+    Cohort
+        ``kind`` synthetic; peak 1.0, in steps of 16 bits. At −26 dB the noise changes the gain of a clip by
+        less than 0.2 dB, which is all that is seen of it outside the band.
+
+    Raises
+    ------
+    ParameterError
+        When an argument is out of range.
+
+    See also
+    --------
+    planted_band_mask : where in a spectrogram's picture the noise is.
+    """
+    seed, (low, high) = _checked_seed(seed), _checked_band(band)
+    if not (np.isfinite(level_db) and level_db <= 0):
+        raise ParameterError(f"level_db = {level_db!r}", "give a level re the voice of 0 dB or less")
+    recordings, people, held = [], {}, {}
+    for label, index in _layout(size):
+        rng = _generators(seed, label, index)
+        voice = draw_voice(rng, 0, sex=("M", "F")[index % 2])
+        signal = synthetic_voice(rng, voice=voice)
+        name = _name(label, index)
+        if label:
+            signal = _with_noise(signal, rng, voice.pause, (low, high), level_db)
+        held[name] = signal
+        recordings.append(Recording(name, label, None, signal.digest()))
+        people[name] = {"age": float(voice.age), "sex": voice.sex, "validated": False}
+    return Cohort(
+        kind="synthetic",
+        source=f"SYNTHETIC: {size} computed voices, alike but for a noise of {low:g} to {high:g} Hz at "
+        f"{level_db:g} dB in those labelled PD (seed {seed}); no person spoke them.",
+        recordings=tuple(recordings),
+        people=pd.DataFrame.from_dict(people, orient="index"),
+        held=held,
+    )
+
+
+def planted_band_mask(size: int, band: tuple[float, float] = PLANTED_BAND) -> np.ndarray:
+    """Where `planted_band_cohort` put its noise in a picture by `picture_sets.spectrogram_picture`.
+
+    Parameters
+    ----------
+    size : int
+        Side of the picture in pixels.
+    band : (float, float)
+        Hz, as given to `planted_band_cohort`.
+
+    Returns
+    -------
+    bool array, shape (size, size)
+        Rows of the mel bands that reach into ``band``, over the whole width. Where preprocessing fills a
+        short voice up with zeros ("paper"), the columns after its end hold no noise, and the mask covers
+        them all the same.
+
+    Raises
+    ------
+    ParameterError
+        When an argument is out of range.
+    """
+    low, high = _checked_band(band)
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not size > 0:
+        raise ParameterError(f"size = {size!r}", "give the side of the picture in pixels")
+    # In steps of the mel scale from 0 Hz, band k is a triangle from k to k + 2.
+    ends = np.log1p(np.array([low, high]) / MEL_BREAK) / np.log1p(RATE / 2 / MEL_BREAK) * (MEL_BANDS + 1)
+    bands = np.arange(MEL_BANDS)
+    reached = (bands < ends[1]) & (bands + 2 > ends[0])
+    # Brought to size as the picture is, so that a row that mixes two bands goes with the larger part.
+    drawn = Image.fromarray(reached[::-1, np.newaxis].astype(np.float32))
+    return np.asarray(drawn.resize((int(size), int(size)), Image.Resampling.BILINEAR)) >= 0.5
+
+
+def _with_noise(
+    signal: Signal, rng: np.random.Generator, pause: float, band: tuple[float, float], level_db: float
+) -> Signal:
+    samples = signal.samples.astype(float)
+    edge = round(pause * RATE)
+    voiced = slice(edge, len(samples) - edge)
+    n = len(samples) - 2 * edge
+    spectrum, frequency = rfft(rng.standard_normal(n)), rfftfreq(n, 1 / RATE)
+    spectrum[(frequency < band[0]) | (frequency > band[1])] = 0
+    noise = _fade(irfft(spectrum, n))
+    noise *= 10 ** (level_db / 20) * np.sqrt(np.mean(samples[voiced] ** 2) / np.mean(noise**2))
+    samples[voiced] += noise
+    steps = np.round(samples / np.abs(samples).max() * 32767)
+    return Signal(steps / 32767, RATE, ("SYNTHETIC voice with an added band of noise",))
+
+
+def _checked_band(band: tuple[float, float]) -> tuple[float, float]:
+    low, high = band if np.shape(band) == (2,) else (np.nan, np.nan)
+    if not (TELEPHONE_BAND[0] <= low and low + NARROWEST_BAND <= high <= TELEPHONE_BAND[1]):
+        ends = " to ".join(f"{end:g}" for end in TELEPHONE_BAND)
+        raise ParameterError(
+            f"band = {band!r}", f"give two ends within {ends} Hz, at least {NARROWEST_BAND:g} Hz apart"
+        )
+    return float(low), float(high)

@@ -8,10 +8,16 @@ from scipy.signal import welch
 from sklearn.metrics import roc_auc_score
 
 from pdlib.errors import ParameterError
+from pdlib.features import hz_to_mel, mel_to_hz, spectrogram_sizes
+from pdlib.picture_sets import spectrogram_pictures
 from pdlib.synthetic import (
+    BAND_LEVEL_DB,
     PLANTED,
+    PLANTED_BAND,
     Voice,
     draw_voice,
+    planted_band_cohort,
+    planted_band_mask,
     synthetic_cohort,
     synthetic_truth,
     synthetic_voice,
@@ -219,3 +225,162 @@ def test_praat_finds_the_formants_of_a():
     for number, expected in ((1, 730), (2, 1090), (3, 2440)):
         values = [formants.get_value_at_time(number, time) for time in np.arange(0.5, 2.5, 0.05)]
         assert np.median(values) == pytest.approx(expected, rel=0.08)
+
+
+# ── a class difference in one band ─────────────────────────────────────────────────────────────────────
+N_BAND = 16
+
+
+@pytest.fixture(scope="module")
+def banded():
+    return planted_band_cohort(N_BAND, seed=3)
+
+
+@pytest.fixture(scope="module")
+def unbanded():
+    """The same voices with a noise too weak for a step of 16 bits."""
+    return planted_band_cohort(N_BAND, seed=3, level_db=-200.0)
+
+
+@pytest.fixture(scope="module")
+def many_banded():
+    return planted_band_cohort(80, seed=1)
+
+
+def added(banded, unbanded, name: str) -> np.ndarray:
+    """What was added to a voice, at the gain of the voice."""
+    after, before = (c.signal(name).samples.astype(float) for c in (banded, unbanded))
+    frequency, spectrum = np.fft.rfftfreq(len(before), 1 / 8000), np.fft.rfft(before)
+    outside = (frequency > 300) & (frequency < 2000)
+    gain = np.vdot(spectrum[outside], np.fft.rfft(after)[outside]).real / np.sum(
+        np.abs(spectrum[outside]) ** 2
+    )
+    return after / gain - before
+
+
+def test_the_banded_hc_are_the_very_voices_of_the_other_cohort(banded):
+    other = synthetic_cohort(N_BAND, seed=3)
+    for name in banded.names[: N_BAND // 2]:
+        np.testing.assert_array_equal(banded.signal(name).samples, other.signal(name).samples)
+    assert banded.names == other.names and banded.labels.tolist() == other.labels.tolist()
+    assert banded.kind == "synthetic" and banded.source.startswith("SYNTHETIC")
+
+
+def test_the_same_seed_gives_the_same_banded_samples_and_any_change_others(banded):
+    assert planted_band_cohort(N_BAND, seed=3).fingerprint == banded.fingerprint
+    few = planted_band_cohort(4, seed=3)
+    for changed in ({"seed": 4}, {"band": (1500.0, 2000.0)}, {"level_db": -20.0}):
+        assert planted_band_cohort(4, **({"seed": 3} | changed)).fingerprint != few.fingerprint
+
+
+def test_every_banded_voice_has_the_form_of_the_recordings(banded):
+    for signal in banded.signals().values():
+        assert signal.sample_rate == 8000 and np.abs(signal.samples).max() == 1.0
+        assert "SYNTHETIC" in signal.notes[0]
+        steps = signal.samples.astype(float) * 32767
+        np.testing.assert_allclose(steps, np.round(steps), atol=0.01)
+
+
+def test_the_added_noise_lies_in_its_band_at_its_level(banded, unbanded):
+    for name, label in zip(banded.names, banded.labels, strict=True):
+        noise, voice = added(banded, unbanded, name), unbanded.signal(name).samples.astype(float)
+        if not label:
+            assert np.abs(noise).max() < 1e-6
+            continue
+        level = 10 * np.log10(np.mean(noise**2) / np.mean(voice**2))
+        assert level == pytest.approx(BAND_LEVEL_DB, abs=0.2), name
+        power = np.abs(np.fft.rfft(noise)) ** 2
+        frequency = np.fft.rfftfreq(len(noise), 1 / 8000)
+        inside = (frequency >= PLANTED_BAND[0]) & (frequency <= PLANTED_BAND[1])
+        assert power[inside].sum() > 0.995 * power.sum(), name
+
+
+def test_ages_of_banded_voices_follow_one_distribution(many_banded):
+    """That of the HC, within four standard errors (12 years is the spread in a class)."""
+    means = many_banded.table.groupby("label")["age"].mean()
+    assert abs(means["PD"] - means["HC"]) < 4 * 12 * np.sqrt(2 / 40)
+    assert abs(means.mean() - PLANTED["age"].hc) < 4 * 12 / np.sqrt(80)
+
+
+@pytest.mark.parametrize("variant", ["sound", "paper"])
+@pytest.mark.parametrize("size", [32, 64, 150])
+def test_the_mask_holds_what_the_noise_adds_to_the_pictures(banded, unbanded, variant, size):
+    """The same voices with and without the noise, so that nothing but the noise differs."""
+    after, before = (
+        spectrogram_pictures(c, variant=variant, size=size).pictures[N_BAND // 2 :, :, :, 0].astype(float)
+        for c in (banded, unbanded)
+    )
+    mask = planted_band_mask(size)
+    rise = (after - before).mean(axis=0)
+    assert rise[mask].mean() > (
+        24 if variant == "sound" else 15
+    )  # 3.2 levels are 1 dB; "paper" is part silence
+    assert np.abs(rise[~mask]).mean() < 0.5
+    # One band below and one above take part of it: a triangle's foot, and the window's main lobe.
+    near = np.zeros(size, dtype=bool)
+    rows = np.flatnonzero(mask.any(axis=1))
+    foot = int(np.ceil(size / 64)) + 1
+    near[max(0, rows.min() - foot) : rows.max() + foot + 1] = True
+    assert np.abs(rise[~near].mean(axis=1)).max() < 0.5
+    assert rise[mask].sum() > 0.9 * np.clip(rise, 0, None).sum()
+
+
+@pytest.mark.parametrize("variant", ["sound", "paper"])
+def test_the_class_means_differ_inside_the_mask_and_nowhere_else(many_banded, variant):
+    """Other voices in either class: row by row against the standard error of the difference."""
+    pictures = spectrogram_pictures(many_banded, variant=variant, size=64).pictures
+    levels = pictures[..., 0].astype(float).mean(axis=2)
+    hc, pd = levels[many_banded.labels == 0], levels[many_banded.labels == 1]
+    error = np.sqrt(hc.var(axis=0, ddof=1) / len(hc) + pd.var(axis=0, ddof=1) / len(pd))
+    z = (pd.mean(axis=0) - hc.mean(axis=0)) / np.maximum(error, 0.2)
+    inside = planted_band_mask(64).all(axis=1)
+    assert np.median(z[inside]) > (8 if variant == "sound" else 4)
+    assert np.abs(z[~inside]).max() < 3.5
+
+
+@pytest.mark.parametrize("band", [PLANTED_BAND, (500.0, 900.0), (3000.0, 3400.0), (1000.0, 1100.0)])
+def test_the_rows_of_the_mask_are_the_bands_of_the_spectrogram_that_reach_into_the_band(band):
+    n_mels = spectrogram_sizes(8000)[0]
+    edges = mel_to_hz(np.linspace(0, hz_to_mel(4000), n_mels + 2))
+    reached = (edges[:-2] < band[1]) & (edges[2:] > band[0])
+    np.testing.assert_array_equal(planted_band_mask(n_mels, band)[::-1, 0], reached)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 224])
+def test_the_mask_lies_at_the_height_of_its_band(size):
+    """Height from the bottom in equal steps of mel, by the formula itself."""
+    for band in (PLANTED_BAND, (500.0, 900.0), (3000.0, 3400.0)):
+        mask = planted_band_mask(size, band)
+        assert (mask.all(axis=1) == mask.any(axis=1)).all()
+        rows = np.flatnonzero(mask.any(axis=1))
+        assert (np.diff(rows) == 1).all()
+        # Band k of 64 has its triangle from k to k + 2 steps of 1/65 of the scale and is drawn from k to
+        # k + 1 above the bottom: the first that reaches the lower end starts 1 to 2 steps below it.
+        low, high = (65 * np.log10(1 + hz / 700) / np.log10(1 + 4000 / 700) for hz in band)
+        bottom, top = 64 * (1 - (rows.max() + 1) / size), 64 * (1 - rows.min() / size)
+        slack = 0.51 + 32 / size
+        assert bottom == pytest.approx(low - 1.5, abs=slack)
+        assert top == pytest.approx(high + 0.5, abs=slack)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"band": (2800.0, 2200.0)}, {"band": (2200.0, 2250.0)}, {"band": (100.0, 900.0)},
+        {"band": (3000.0, 3900.0)}, {"band": (2200.0,)}, {"band": 2200.0},
+        {"band": (float("nan"), 2800.0)}, {"level_db": 3.0}, {"level_db": float("nan")},
+    ],
+)  # fmt: skip
+def test_a_band_or_level_that_is_none_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ParameterError, match=f"{name} ="):
+        planted_band_cohort(4, 0, **wrong)
+    if name == "band":
+        with pytest.raises(ParameterError, match="band ="):
+            planted_band_mask(64, **wrong)
+
+
+@pytest.mark.parametrize("size", [0, -3, 64.0, True])
+def test_a_mask_of_no_size_is_refused(size):
+    with pytest.raises(ParameterError, match="size"):
+        planted_band_mask(size)
