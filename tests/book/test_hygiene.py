@@ -155,6 +155,7 @@ ORDER = [
     ("metrics", "evaluate"),
     ("fold_results",),
     ("custnetgc", "transfer", "baselines", "scores"),
+    ("explained", "single_case"),
     ("plots", "markup", "diagrams", "figures"),
     ("execute", "run"),
     ("publish",),

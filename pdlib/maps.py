@@ -1,0 +1,360 @@
+"""What all explanations share: the one map type, and a network opened so that it can be explained.
+
+An opened network is one flat graph cut at its logits that shares every weight with the network it was made
+from, whatever was nested in what. Its gradient is compiled once per network, not once per call.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pdlib.errors import ModelError, ParameterError
+from pdlib.networks import keras, logit_model, tf
+
+#: What can be explained: the class score before the softmax, or the probability after it.
+OUTPUTS = ("logits", "probabilities")
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Explanations of a batch of pictures, one value per pixel; what every method of the book returns.
+
+    Attributes
+    ----------
+    maps : float32 array, shape (n, height, width)
+        At the size of the network's input. Unsigned maps lie in [0, 1], each divided by its own maximum;
+        signed ones are in units of the explained output (see the method).
+    dead : bool array, shape (n,)
+        True where the map is zero everywhere. Such a map says nothing and must not be read as "unimportant".
+    signed : bool
+        Whether negative values occur: they speak against the class.
+    method : str
+        A key of `explain.METHODS`.
+    settings : mapping
+        Everything the method was told: layer, baseline, steps, rule, seed, explained output.
+    gap : float64 array, shape (n,), or None
+        Relative completeness gap, see `explain.integrated_gradients`; None for other methods.
+    """
+
+    maps: NDArray[np.float32]
+    dead: NDArray[np.bool_]
+    signed: bool
+    method: str
+    settings: Mapping[str, object]
+    gap: NDArray[np.float64] | None = None
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is not a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ParameterError(f"{name} = {value!r} is not valid", f"give a whole number, at least {least}")
+
+
+def check_above_0(name: str, value: object) -> None:
+    """Refuse what is not a finite number above 0."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not np.isfinite(value) or value <= 0:
+        raise ParameterError(f"{name} = {value!r} is not valid", "give a number above 0")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse what is not one of ``choices``."""
+    if value not in choices:
+        raise ParameterError(f"{name} = {value!r} is unknown", f"use one of {', '.join(choices)}")
+
+
+def enlarge(maps: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
+    """Enlarge maps (n, rows, columns) to (n, height, width), each cell over its own part of the picture.
+
+    Bilinear, cell centres on the centres of the parts they cover. Zooming by aligned corners,
+    the default of tf-keras-vis, moves the outer cells by half a cell.
+    """
+    column = np.asarray(maps, dtype=np.float32)[..., np.newaxis]
+    return tf.image.resize(column, (height, width), method="bilinear").numpy()[..., 0]
+
+
+# ── one flat graph ─────────────────────────────────────────────────────────────────────────────────────
+class _Use(keras.layers.Layer):
+    """One use of a layer: calls the layer, holds its weights, and has an output of its own.
+
+    Calling the layer itself anew would write the call into the network it comes from, and its ``output``
+    would go on naming the call in that other graph.
+    """
+
+    def __init__(self, layer: keras.layers.Layer, name: str, arguments: tuple[tuple, dict]) -> None:
+        super().__init__(name=name, autocast=False, dtype=getattr(layer, "dtype_policy", None))
+        self.layer = layer
+        if hasattr(layer, "activation"):
+            self.activation = layer.activation  # `logit_model` asks for it
+        flat = keras.tree.flatten(arguments)
+        self.tensors = [one for one in flat if isinstance(one, keras.KerasTensor)]
+
+        def filled(tensors):
+            given = iter(tensors)
+            one_by_one = [next(given) if isinstance(one, keras.KerasTensor) else one for one in flat]
+            return keras.tree.pack_sequence_as(arguments, one_by_one)
+
+        self._filled = filled
+
+    def call(self, tensors):
+        args, options = self._filled(tensors)
+        return self.layer(*args, **options)
+
+    def compute_output_spec(self, tensors):
+        args, options = self._filled(tensors)
+        return self.layer.compute_output_spec(*args, **options)
+
+
+def _repeated(name: str, use: int) -> str:
+    return name if use == 1 else f"{name}.{use}"
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """One functional graph of the same function, sharing the weights, with no network inside a network.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A functional graph or a Sequential with one input, which may hold others as layers. It is not changed.
+
+    Returns
+    -------
+    keras.Model
+        Layers keep their names; a name that occurs again gets ``.2``, ``.3`` and so on.
+
+    Raises
+    ------
+    ModelError
+        When the network, or one inside it, is neither functional nor Sequential, is not built yet, or has
+        several inputs.
+    """
+    uses: dict[str, int] = {}
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):
+            return run(layer, *args)
+        uses[layer.name] = uses.get(layer.name, 0) + 1
+        use = _Use(layer, _repeated(layer.name, uses[layer.name]), (args, kwargs))
+        return use(use.tensors)
+
+    def run(part, tensor):
+        if isinstance(part, keras.Sequential):
+            for layer in part.layers:
+                tensor = call(layer, tensor)
+            return tensor
+        # what keras.models.clone_model does with a functional graph, without the model it builds around it
+        through = getattr(part, "_run_through_graph", None)
+        if through is None:
+            raise ModelError(
+                f"network {part.name} is neither a functional graph nor a Sequential: its inside is not known",
+                "build it by calling layers on keras.Input",
+            )
+        return through(tensor, call_fn=call)
+
+    if not getattr(model, "inputs", None):
+        raise ModelError(
+            f"network {model.name} is not built or not functional", "give its first layer a keras.Input"
+        )
+    if len(model.inputs) != 1:
+        raise ModelError(f"network {model.name} has {len(model.inputs)} inputs", "explain one of one input")
+    picture = keras.Input(batch_shape=model.inputs[0].shape, name="picture")
+    return keras.Model(picture, run(model, picture), name=model.name)
+
+
+# ── an opened network ──────────────────────────────────────────────────────────────────────────────────
+class Opened:
+    """A network as one flat graph cut at its logits, with its compiled functions. Made by `opened`.
+
+    Attributes
+    ----------
+    graph : keras.Model
+        From the pictures to the logits.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.name = model.name
+        flat = flatten(model)
+        if _repeated("logits", 2) in {layer.name for layer in flat.layers}:
+            raise ModelError(
+                f"network {self.name} has several layers named logits", "rename all but the last"
+            )
+        self.graph = graph = logit_model(flat)
+        shape = graph.outputs[0].shape
+        if len(shape) != 2 or shape[-1] < 2:
+            raise ModelError(
+                f"logits of network {self.name} have the shape {shape}: the classes need a unit each",
+                "give the layer one unit per class; with a single unit, class 0 and class 1 would get the "
+                "same map, and ScoreCAM a softmax over one value",
+            )
+        self.classes = shape[-1]
+        pictures = tf.TensorSpec(graph.inputs[0].shape, tf.float32)
+        asked = tf.TensorSpec((None,), tf.int32)
+
+        def gradient_of(output: str):
+            def gradient(x, classes):
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(x)
+                    values = graph(x, training=False)
+                    if output == "probabilities":
+                        values = tf.nn.softmax(values)
+                    score = tf.gather(values, classes, axis=1, batch_dims=1)
+                return tape.gradient(score, x)
+
+            return tf.function(gradient, input_signature=(pictures, asked), autograph=False)
+
+        # An open batch axis keeps one trace for batches of every size.
+        self._infer = tf.function(
+            lambda x: graph(x, training=False), input_signature=(pictures,), autograph=False
+        )
+        self._gradients = {output: gradient_of(output) for output in OUTPUTS}
+
+    def checked(self, pictures: ArrayLike, classes: ArrayLike) -> tuple[NDArray, NDArray[np.int32]]:
+        """Pictures as float32 and classes as int32, both checked against the network."""
+        x = self.pictures(pictures)
+        found = np.asarray(classes)
+        fits = found.shape == (len(x),) and found.dtype.kind in "iub"
+        if not fits or found.min() < 0 or found.max() >= self.classes:
+            raise ModelError(
+                f"classes of type {found.dtype} and shape {found.shape} do not fit {len(x)} pictures and "
+                f"{self.classes} classes",
+                f"give one whole number from 0 to {self.classes - 1} per picture",
+            )
+        return x, found.astype(np.int32)
+
+    def pictures(self, pictures: ArrayLike) -> NDArray[np.float32]:
+        """Pictures as float32, checked: at least one, finite, of the network's input shape."""
+        x = np.asarray(pictures)
+        expected = tuple(self.graph.inputs[0].shape[1:])
+        fits = x.ndim == len(expected) + 1 and len(x) > 0 and x.dtype.kind in "iubf"
+        if not fits or any(b not in (None, a) for a, b in zip(x.shape[1:], expected, strict=True)):
+            raise ModelError(
+                f"pictures of type {x.dtype} and shape {x.shape} do not fit network {self.name}",
+                f"give at least one picture, as an array of shape (n, {', '.join(map(str, expected))})",
+            )
+        x = x.astype(np.float32)
+        if not np.isfinite(x).all():
+            raise ModelError(
+                f"the pictures for network {self.name} are not finite", "check how they are made"
+            )
+        return x
+
+    def layer(self, name: str) -> keras.layers.Layer:
+        """The layer of the flat graph with this name, checked to have rows and columns."""
+        found = {layer.name: layer for layer in self.graph.layers}
+        if name not in found:
+            raise ModelError(
+                f"network {self.name} has no layer {name} before its logits",
+                f"use one of: {', '.join(found)}",
+            )
+        if _repeated(name, 2) in found:
+            raise ModelError(
+                f"network {self.name} uses {name} more than once", "choose a layer that is used once"
+            )
+        shape = found[name].output.shape
+        if len(shape) != 4 or shape[1:3] == (1, 1):
+            raise ModelError(
+                f"layer {name} has no rows and columns (its output is {shape})",
+                "choose a layer before the pooling",
+            )
+        return found[name]
+
+    def logits(self, x: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+        """Logits, shape (n, classes)."""
+        starts = range(0, len(x), batch_size)
+        return np.concatenate([self._infer(x[start : start + batch_size]).numpy() for start in starts])
+
+    def scores(
+        self, x: NDArray[np.float32], classes: NDArray[np.int32], output: str, batch_size: int
+    ) -> NDArray[np.float64]:
+        """The explained output of each picture, shape (n,)."""
+        values = self.logits(x, batch_size).astype(np.float64)
+        if output == "probabilities":
+            powers = np.exp(values - values.max(axis=1, keepdims=True))
+            values = powers / powers.sum(axis=1, keepdims=True)
+        return values[np.arange(len(x)), classes]
+
+    def gradients(
+        self, x: NDArray[np.float32], classes: NDArray[np.int32], output: str
+    ) -> NDArray[np.float32]:
+        """Gradient of the explained output by the picture, shape of ``x``; one pass, so mind the memory."""
+        return self._gradients[output](x, classes).numpy()
+
+    def finish(
+        self,
+        maps: NDArray[np.floating],
+        method: str,
+        settings: Mapping[str, object],
+        *,
+        signed: bool,
+        gap: NDArray[np.float64] | None = None,
+    ) -> Maps:
+        """`Maps` of these values, unless one of them is not finite."""
+        found = np.asarray(maps, dtype=np.float32)
+        if not np.isfinite(found).all() or (gap is not None and not np.isfinite(gap).all()):
+            raise ModelError(
+                f"the {method} map of network {self.name} is not finite",
+                "check the network's weights and its input",
+            )
+        return Maps(found, ~found.any(axis=(1, 2)), signed, method, dict(settings), gap)
+
+
+# The value holds layers, never the network itself, so a network no longer used takes its entry along.
+_OPENED: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], Opened]] = weakref.WeakKeyDictionary()
+
+
+def opened(model: keras.Model) -> Opened:
+    """Open a network for explanation; the same network is opened, and compiled, once.
+
+    Its weights may change between calls, since they are shared. Layers must not be exchanged inside a nested
+    network or changed in place after the first explanation.
+
+    Raises
+    ------
+    ModelError
+        When it cannot be flattened, or has no linear layer named ``logits`` with a unit per class.
+    """
+    layers = tuple(id(layer) for layer in model.layers)  # another set where a Sequential grew or shrank
+    known = _OPENED.get(model)
+    if known is None or known[0] != layers:
+        known = _OPENED[model] = (layers, Opened(model))
+    return known[1]
+
+
+def class_scores(
+    model: keras.Model,
+    pictures: ArrayLike,
+    classes: ArrayLike,
+    *,
+    output: str = "logits",
+    batch_size: int = 32,
+) -> NDArray[np.float64]:
+    """The output that an explanation explains, one number per picture.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With a linear layer named ``logits``.
+    pictures : array, shape (n, height, width, 3)
+        In the scale the network expects.
+    classes : int array, shape (n,)
+        Whose output is wanted, per picture.
+    output : {"logits", "probabilities"}
+        Before or after a softmax over the logits.
+    batch_size : int
+        Pictures at a time.
+
+    Raises
+    ------
+    ModelError, ParameterError
+        When the network, the pictures, the classes or a setting do not fit.
+    """
+    check_whole("batch_size", batch_size, 1)
+    check_choice("output", output, OUTPUTS)
+    net = opened(model)
+    x, asked = net.checked(pictures, classes)
+    return net.scores(x, asked, output, batch_size)
