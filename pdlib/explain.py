@@ -335,8 +335,9 @@ def integrated_gradients(
     """Integrated gradients: how each pixel's change from the baseline changed the score.
 
     The map is the sum over the colours of (x − x′) times the mean gradient on the straight path from the
-    baseline x′ to the picture x. By completeness it sums to F(x) − F(x′). How far it misses is the gap; steps
-    are doubled for the pictures whose gap is above ``tolerance``.
+    baseline x′ to the picture x. By completeness it sums to F(x) − F(x′). How far it misses is the gap. Where it
+    is above ``tolerance``, points are added on the parts of the path that miss most. A small gap is needed for a
+    map to be right but does not show it: errors of opposite sign cancel in the sum.
 
     Parameters
     ----------
@@ -355,7 +356,8 @@ def integrated_gradients(
     tolerance : float
         Largest gap that is left alone, relative.
     max_steps : int
-        Points on a path are never more. A gap still above ``tolerance`` is then returned as it is.
+        Most points on a path (on average, with several baselines). A gap still above ``tolerance`` is then
+        returned as it is.
     batch_size : int
         Points at a time, of one or of several pictures; bounds the memory and changes nothing else.
 
@@ -364,7 +366,8 @@ def integrated_gradients(
     Maps
         Signed, in units of the output. ``gap`` is |sum of the map − (F(x) − F(x′))|, relative to
         |F(x) − F(x′)| or to `GAP_FLOOR` of the larger of |F(x)| and |F(x′)|, whichever is more; F(x′) is the
-        mean over several baselines. ``settings["steps_used"]`` has the steps of each picture.
+        mean over several baselines. ``settings["steps_used"]`` has the number of points that each map rests on,
+        of all its paths.
 
     Raises
     ------
