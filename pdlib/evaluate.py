@@ -57,7 +57,8 @@ __all__ = [
     "recall_as_printed", "roc_as_printed", "roc_curve", "specificity", "specificity_as_printed",
     # from here
     "COLUMNS", "METRICS", "summary", "by_group", "summary_by", "paired_difference", "permutation_p",
-    "swap_classes", "roc_band", "mean_band", "check_predictions", "write_predictions", "read_predictions",
+    "swap_classes", "gallery", "roc_band", "mean_band", "check_predictions", "write_predictions",
+    "read_predictions",
 ]  # fmt: skip
 
 COLUMNS = {
@@ -191,6 +192,60 @@ def swap_classes(predictions: pd.DataFrame) -> pd.DataFrame:
         predicted=1 - frame["predicted"],
     )
     return check_predictions(turned)
+
+
+def gallery(predictions: pd.DataFrame, per_class: int = 5) -> pd.DataFrame:
+    """Recordings to show as examples, chosen by rule and not by hand: evenly spaced through each class.
+
+    Of the recordings of a class, in the order of their score and at equal scores of their name, those at the
+    quantiles (i − ½) / ``per_class``, i = 1 … ``per_class``: the first that has at least this share of the
+    class at or below it. With five these are 10, 30, 50, 70 and 90 %, so the best and the worst case are never
+    picked, and the median of each class is there when ``per_class`` is odd.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one model and one seed; see `check_predictions`.
+    per_class : int
+        Recordings of each class, at most as many as the smaller class has.
+
+    Returns
+    -------
+    DataFrame
+        Columns quantile, recording, label, fold, score, threshold, predicted, right (bool); HC first, then PD,
+        by rising score.
+
+    Raises
+    ------
+    DataError
+        When the rows break the schema or mix models, variants, protocols or seeds.
+    ParameterError
+        When ``per_class`` is not a whole number from 1 to the size of the smaller class.
+    """
+    frame = check_predictions(predictions)
+    for column in ("model", "variant", "protocol", "seed"):
+        if (found := frame[column].unique()).size > 1:
+            raise DataError(
+                f"predictions mix {column}s: {', '.join(map(str, found))}",
+                "show the examples of one at a time",
+            )
+    whole = isinstance(per_class, int | np.integer) and not isinstance(per_class, bool)
+    if not whole or per_class < 1:
+        raise ParameterError(f"per_class = {per_class!r} is not valid", "give a whole number, at least 1")
+    parts = []
+    for label, name in enumerate(("HC", "PD")):
+        part = frame[frame["label"] == label].sort_values(["score", "recording"])
+        if len(part) < per_class:
+            raise ParameterError(
+                f"per_class = {per_class}, and there are {len(part)} recordings of {name}", "ask for fewer"
+            )
+        odd = 2 * np.arange(per_class) + 1
+        # in whole numbers, so that no quantile is rounded over the border of two recordings
+        rows = -(-odd * len(part) // (2 * per_class)) - 1
+        parts.append(part.iloc[rows].assign(quantile=odd / (2 * per_class)))
+    chosen = pd.concat(parts, ignore_index=True)
+    chosen["right"] = chosen["predicted"] == chosen["label"]
+    return chosen[["quantile", "recording", "label", "fold", "score", "threshold", "predicted", "right"]]
 
 
 def roc_band(

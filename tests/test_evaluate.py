@@ -256,6 +256,50 @@ def test_permutation_p_is_never_zero_and_uniform_enough_without_an_effect():
     )
 
 
+# ── examples to show ───────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("n_pd", [5, 7, 40, 41])
+@pytest.mark.parametrize("per_class", [1, 4, 5])
+def test_examples_are_numpys_inverted_cdf_quantiles_of_each_class(n_pd, per_class):
+    frame = predictions(n_pd=n_pd, seeds=1)
+    found = evaluate.gallery(frame.sample(frac=1, random_state=2), per_class)
+    levels = (np.arange(per_class) + 0.5) / per_class
+    for label in (0, 1):
+        scores = frame.loc[frame["label"] == label, "score"]
+        part = found[found["label"] == label]
+        np.testing.assert_allclose(part["quantile"], levels)
+        # away from the border of two recordings, where numpy's own share is rounded
+        steps = levels * len(scores)
+        exact = np.where(np.isclose(steps, np.rint(steps)), np.nextafter(levels, 0) - 1e-9, levels)
+        np.testing.assert_array_equal(part["score"], np.quantile(scores, exact, method="inverted_cdf"))
+    assert found["recording"].is_unique and found["label"].is_monotonic_increasing
+
+
+def test_examples_of_equal_scores_go_by_name_and_carry_their_own_row():
+    frame = predictions(n_pd=4, n_hc=6, seeds=1)
+    frame.loc[frame["label"] == 1, ["score", "predicted"]] = [0.7, 1]
+    frame["predicted"] = frame["predicted"].astype(int)
+    found = evaluate.gallery(frame.iloc[::-1], per_class=4)
+    assert list(found["recording"][found["label"] == 1]) == ["PD-01", "PD-02", "PD-03", "PD-04"]
+    rows = frame.set_index("recording").loc[found["recording"]]
+    for column in ("label", "fold", "score", "threshold", "predicted"):
+        np.testing.assert_array_equal(found[column], rows[column])
+    np.testing.assert_array_equal(found["right"], rows["predicted"] == rows["label"])
+
+
+def test_examples_of_mixed_models_or_seeds_or_more_than_there_are_are_refused():
+    frame = predictions(n_pd=4, n_hc=6, seeds=2)
+    with pytest.raises(DataError, match="mix seeds: 0, 1"):
+        evaluate.gallery(frame, 2)
+    one = frame[frame["seed"] == 0]
+    with pytest.raises(DataError, match="mix models: m, other"):
+        evaluate.gallery(pd.concat([one, one.assign(model="other")]), 2)
+    with pytest.raises(ParameterError, match="there are 4 recordings of PD"):
+        evaluate.gallery(one)
+    for per_class in (0, 2.0, True):
+        with pytest.raises(ParameterError, match="per_class"):
+            evaluate.gallery(one, per_class)
+
+
 # ── curves with bands ──────────────────────────────────────────────────────────────────────────────────
 def test_roc_band_runs_through_scikit_learns_curve_and_its_area_is_the_auc():
     frame = predictions(seeds=1)
