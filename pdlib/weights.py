@@ -48,8 +48,9 @@ KERAS_SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 DOWNLOAD_SECONDS = 20.0
 #: Smallest side of a picture that all backbones take.
 SMALLEST_SIZE = 32
-#: Noise pictures that give untrained batch normalisation its statistics.
-NOISE_PICTURES = 16
+#: Noise pictures that give untrained batch normalisation its statistics: how many, their side, and the cells per
+#: side of their layers. White noise has no coarse structure, and real pictures would then overflow the network.
+NOISE_PICTURES, NOISE_SIZE, NOISE_CELLS = 16, 96, (3, 6, 12, 48)
 #: What the classifier tells apart: ImageNet's classes.
 IMAGENET_CLASSES = 1000
 
@@ -122,10 +123,10 @@ class BackboneSpec:
     files: tuple[str, str]
     md5: tuple[str, str] = ("", "")
 
-    def application(self, with_top: bool) -> keras.Model:
+    def application(self, with_top: bool, size: int = SMALLEST_SIZE) -> keras.Model:
         """The network as ``keras.applications`` builds it, without weights, preprocessing or softmax."""
         # No weight depends on the size, and a small network is built sooner.
-        shape = (SMALLEST_SIZE, SMALLEST_SIZE, 3)
+        shape = (size, size, 3)
         top = {"classifier_activation": None, "classes": IMAGENET_CLASSES} if with_top else {}
         return self.constructor(weights=None, include_top=with_top, input_shape=shape, **top)
 
@@ -363,16 +364,23 @@ def _untrained(spec: BackboneSpec, with_top: bool, seed: int, why: str = "") -> 
 
 @lru_cache(maxsize=_KEPT)
 def _drawn(name: str, with_top: bool, seed: int) -> Arrays:
-    model = BACKBONES[name].application(with_top)
+    model = BACKBONES[name].application(with_top, NOISE_SIZE)
     model.set_weights(networks.initial_weights(model, seed))
     # Without statistics the maps of 50 layers vanish (1e-12 in MobileNetV2). One pass over noise in training mode
     # gives every normalisation those of its own input, and no recording is looked at.
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    noise = np.random.default_rng([seed, 1]).uniform(0, 255, (NOISE_PICTURES, *model.input_shape[1:]))
-    model(BACKBONES[name].preprocess(noise.astype(np.float32)), training=True)
+    model(BACKBONES[name].preprocess(_noise(seed)), training=True)
     return _arrays(model, with_top)
+
+
+def _noise(seed: int) -> NDArray[np.float32]:
+    """Pictures (n, size, size, 3), 0 to 255, with structure at several scales, as pictures of anything have."""
+    rng, shape = np.random.default_rng([seed, 1]), (NOISE_SIZE, NOISE_SIZE)
+    grids = (rng.uniform(-1, 1, (NOISE_PICTURES, cells, cells, 3)) for cells in NOISE_CELLS)
+    layers = [tf.image.resize(grid.astype(np.float32), shape).numpy() for grid in grids]
+    return np.clip(127.5 * (1 + np.sum(layers, axis=0)), 0, 255).astype(np.float32)
 
 
 # ── Keras's cache and download ─────────────────────────────────────────────────────────────────────────
