@@ -20,7 +20,7 @@ import numpy as np
 
 from pdlib import networks
 from pdlib.boosting import BoostConfig, Boosted, boost
-from pdlib.explain import grad_cam
+from pdlib.cams import grad_cam
 from pdlib.fold_results import FoldResult, kept_weights, weight_arrays
 from pdlib.metrics import choose_threshold
 from pdlib.networks import CustNetConfig, Learner, TrainedNet

@@ -142,19 +142,36 @@ def module_closure(*modules: str) -> list[str]:
                 f"pdlib has no module {name!r}", "name a file of the pdlib folder without its ending"
             )
         seen.add(name)
-        waiting.extend(_read_imports(name)[0])
+        waiting.extend(_parsed(name).ours)
     return sorted(seen)
 
 
-def _read_imports(name: str) -> tuple[set[str], set[str]]:
-    return imported_modules(_module_file(name).read_text(encoding="utf-8"))
+@dataclasses.dataclass(frozen=True)
+class _Parsed:
+    """One module as it is on disk: the hash of its syntax tree and what it imports."""
+
+    syntax: str
+    ours: frozenset[str]
+    others: frozenset[str]
+
+
+def _parsed(name: str) -> _Parsed:
+    file = _module_file(name)
+    found = file.stat()
+    return _parsed_at(file, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _parsed_at(file: Path, changed: int, size: int) -> _Parsed:
+    # Every stored result asks for the code of its modules; parsing them anew took half a second each time.
+    source = file.read_text(encoding="utf-8")
+    ours, others = imported_modules(source)
+    return _Parsed(syntax_hash(source), frozenset(ours), frozenset(others))
 
 
 def code_parts(*modules: str) -> dict[str, str]:
     """Syntax hash of every module in the closure of ``modules``, by name."""
-    return {
-        name: syntax_hash(_module_file(name).read_text(encoding="utf-8")) for name in module_closure(*modules)
-    }
+    return {name: _parsed(name).syntax for name in module_closure(*modules)}
 
 
 def code_fingerprint(*modules: str) -> str:
@@ -192,7 +209,7 @@ def versions(*modules: str) -> dict[str, str]:
     waiting = [
         re.sub(r"[-_.]+", "-", distribution).lower()
         for name in module_closure(*modules)
-        for package in _read_imports(name)[1]
+        for package in _parsed(name).others
         for distribution in distributions_of(package)
     ]
     found: dict[str, str] = {}
