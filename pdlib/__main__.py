@@ -1,12 +1,13 @@
-"""The command line: ``python -m pdlib fetch | run | book | html | edition | status | why``."""
+"""The command line: ``python -m pdlib fetch | run | book | html | edition | status | why | audit``."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.table import Table
 
 from pdlib.errors import PdlibError
 from pdlib.params import Project
+
+if TYPE_CHECKING:
+    from pdlib import claims
 
 # modules that load papermill, pandas or Sphinx are imported by the command that needs them, so help is quick
 
@@ -190,6 +194,61 @@ def why(
         )
         for change in row.changes:
             console.print(f"  - {escape(change)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def audit(
+    claim: Annotated[str, typer.Option("--claim", help="One claim by its id, with its reason.")] = "",
+    verdict: Annotated[str, typer.Option("--verdict", help="Only this verdict, such as 'differs'.")] = "",
+    kind: Annotated[str, typer.Option("--kind", help="number, cell, figure, table, equation, …")] = "",
+    section: Annotated[str, typer.Option("--section", help="A section of the paper, such as 5.1.")] = "",
+    chapter: Annotated[str, typer.Option("--chapter", help="Only claims with evidence in it.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON, for programs.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="First write what a run measured to data/.")
+    ] = False,
+    profile: Annotated[str, typer.Option("--profile", help="The run to record.")] = "quick",
+) -> None:
+    """Every claim of the paper with its verdict, our value and its evidence; fails where one is not borne out."""
+    from pdlib import claims
+    from pdlib.run import run_folder
+
+    console = _console()
+    if record:
+        for path in claims.record(PROJECT, run_folder(PROJECT, profile, "real")):
+            Console(stderr=True).print(f"wrote {escape(PROJECT.shown(path))}", highlight=False)
+    done = claims.audit(PROJECT)
+    rows = claims.chosen(
+        done.claims, name=claim, verdict=verdict, kind=kind, section=section, chapter=chapter
+    )
+    if as_json:
+        found = {"counts": done.counts, "compared": done.compared, "problems": list(done.problems)}
+        sys.stdout.write(json.dumps(found | {"claims": done.rows(rows)}, indent=1, ensure_ascii=False) + "\n")
+    else:
+        _show_audit(console, done, rows, whole=bool(claim))
+    if done.problems:
+        raise typer.Exit(1)
+
+
+def _show_audit(console: Console, done: claims.Audit, rows: Sequence[claims.Claim], whole: bool) -> None:
+    table = Table("claim", "page", "printed", "ours", "verdict", "evidence")
+    for one in rows:
+        own = done.values.get(one.id)
+        printed = one.printed + (f" {one.unit}" if one.unit not in ("", "1") else "")
+        evidence = f"{one.chapter} {one.key}"
+        table.add_row(
+            *map(escape, (one.id, one.page, printed, own.text if own else "", one.verdict, evidence))
+        )
+    console.print(table)
+    for one in rows if whole else ():
+        console.print(escape(one.note), soft_wrap=True, highlight=False)
+        page = f"notebooks/{done.evidence(one)}"
+        console.print(f"evidence: {escape(page)}", soft_wrap=True, highlight=False)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in done.counts.items())
+    console.print(f"{len(done.claims)} claims: {counts}", highlight=False, soft_wrap=True)
+    console.print(f"compared with {escape(done.compared)}", highlight=False, soft_wrap=True)
+    for problem in done.problems:
+        console.print(f"[red]problem:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def _list(text: str | None) -> list[str] | None:

@@ -484,6 +484,7 @@ def _execute(
         shutil.rmtree(pages, ignore_errors=True)
         pages.mkdir(parents=True)
     env = kernel_environment(pages, project.root, project.build)
+    env["PDLIB_RUN_DIR"] = str(folder)  # the audit reads what the other chapters of this run found
     if info.folder:
         env["PDLIB_DATA"] = info.folder  # the chapter asks for the real cohort and finds it where the run did
     started, begun = datetime.now().astimezone(), time.monotonic()
