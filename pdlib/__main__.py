@@ -76,8 +76,15 @@ def run(
     parameter: ParameterOption = None,
     force: ForceOption = False,
     cell_timeout: TimeoutOption = 3 * 3600,
+    recheck: Annotated[
+        int, typer.Option("--recheck", min=0, help="Run no chapter: train N stored folds again and compare.")
+    ] = 0,
+    recheck_seed: Annotated[int, typer.Option("--recheck-seed", help="Draws the folds of --recheck.")] = 0,
 ) -> None:
     """Run the chapters that are not up to date."""
+    if recheck:
+        _recheck(recheck, recheck_seed)
+        return
     from pdlib.run import run as run_chapters
 
     report = run_chapters(
@@ -91,6 +98,28 @@ def run(
         console=_console(),
     )
     if not report.ok:
+        raise typer.Exit(1)
+
+
+def _recheck(count: int, seed: int) -> None:
+    """Train ``count`` folds of the committed predictions again; leave with 1 when one is not what is stored."""
+    from pdlib import recheck as check
+    from pdlib.cohort import load_cohort
+
+    console = _console()
+    predictions, settings = check.read()
+    units = check.units(predictions)
+    console.print(
+        f"training {count} of {len(units)} stored folds again, drawn with seed {seed}", highlight=False
+    )
+    if others := check.left_out(predictions):
+        console.print(f"not trained again: {', '.join(others)}", highlight=False, soft_wrap=True)
+    result = check.recheck(
+        predictions, settings, count, seed, load_cohort("real"),
+        on_fold=lambda rows: console.print(rows.to_string(index=False), highlight=False, soft_wrap=True),
+    )  # fmt: skip
+    console.print(check.said(result), highlight=False, soft_wrap=True)
+    if not check.same(result):
         raise typer.Exit(1)
 
 

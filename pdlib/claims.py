@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -325,6 +326,24 @@ def values_of(claims: Sequence[Claim], found: Measured) -> dict[str, Value]:
     return {c.id: found.values[c.chapter, c.key] for c in claims if (c.chapter, c.key) in found.values}
 
 
+def current_values(claims: Sequence[Claim], cohort: str) -> tuple[dict[str, Value], str]:
+    """The values a page of the audit shows, and in words where they are from.
+
+    Inside a run of the whole book these are the values its chapters just measured; a notebook executed alone takes the
+    stored ones, but only for a page that stands on the ``real`` cohort, which the stored ones are of.
+    """
+    run = os.environ.get("PDLIB_RUN_DIR")
+    if run:
+        found = measured(Path(run))
+        return values_of(claims, found), f"they come from the {len(found.keys)} chapters of this run"
+    if cohort == "real":
+        return (
+            read_reproduced(),
+            "this page was executed alone, so they are the stored ones of data/reproduced.csv",
+        )
+    return {}, "this page was executed alone and not on the published recordings, so there are none"
+
+
 def read_reproduced(path: Path | None = None) -> dict[str, Value]:
     """The stored values by claim; empty where no run has been recorded yet.
 
@@ -512,12 +531,17 @@ def record(project: Project, folder: Path) -> list[Path]:
         predicted = folder / "pages" / number / "predictions.csv"
         if predicted.is_file():
             target = data / "predictions" / f"chapter_{number}.csv"
-            written.append(write_predictions(read_predictions(predicted), target))
+            frame, parameters = read_predictions(predicted), kept["parts"]["parameters"]
+            written.append(write_predictions(frame, target))
             settings[number] = {
                 "profile": kept["profile"],
                 "cohort": kept["cohort"]["fingerprint"],
-                "parameters": kept["parts"]["parameters"],
+                "parameters": parameters,
                 "stamp": kept["key"][:12],
             }
+            if "weights" in parameters:
+                from pdlib.recheck import weights_used  # brings TensorFlow along
+
+                settings[number]["weights"] = weights_used(number, parameters, frame["model"].unique())
     text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
     return [*written, paths.write_text(data / "predictions" / "settings.json", text)]

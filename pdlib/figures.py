@@ -30,6 +30,8 @@ from matplotlib.figure import Figure
 from pdlib import paths, provenance
 from pdlib.errors import ParameterError, PrivacyError, WriteError
 from pdlib.markup import (
+    CELL_LINKS,
+    CELL_NAME,
     SYNTHETIC,
     caption_html,
     check_alt,
@@ -253,21 +255,27 @@ class Page:
         number: str | None = None,
         source: str = "cohort",
         formats: Mapping[str, str] | None = None,
+        links: Mapping[str, Sequence[str]] | None = None,
         cohort: Any = None,
     ) -> Shown:
         """Show a frame as a table with caption, stamp and a link to its numbers; see `figure`.
 
-        ``formats`` gives format specifications by column (".1%", ".2f"); other floats get four digits. The
-        first column names the rows; an index with a name or with labels becomes that column. NaN is shown as
-        "–".
+        ``formats`` gives format specifications by column (".1%", ".2f"); other floats get four digits. ``links``
+        gives an address for each row of a column, or "" for none. The first column names the rows; an index with
+        a name or with labels becomes that column. NaN is shown as "–".
         """
         self._check("table", key, number, source, caption)
         synthetic = self._is_synthetic(source, cohort)
         frame = with_index(frame)
-        unknown = set(formats or {}) - set(frame.columns)
-        if unknown:
+        for what, given in (("formats", formats or {}), ("links", links or {})):
+            if unknown := set(given) - set(frame.columns):
+                raise ParameterError(
+                    f"{what} of table {key!r} name no column: {sorted(unknown)}", "correct them"
+                )
+        uneven = [name for name, addresses in (links or {}).items() if len(addresses) != len(frame)]
+        if uneven:
             raise ParameterError(
-                f"formats of table {key!r} name no column: {sorted(unknown)}", "correct them"
+                f"links of table {key!r} are not one per row: {uneven}", "give one, or an empty text"
             )
         files = self._write_data(key, frame)
         stamp = self._stamp(source, cohort)
@@ -278,7 +286,7 @@ class Page:
             f'style="overflow-x:auto"><table class="pd-frame dataframe">'
             f'<caption id="{anchor}-caption" class="pd-caption">'
             f"{caption_html(number, caption, synthetic, source)}</caption>"
-            f"{table_body(frame, formats or {})}</table></div>{self._foot(key, stamp, files)}</figure>"
+            f"{table_body(frame, formats or {}, links or {})}</table></div>{self._foot(key, stamp, files)}</figure>"
         )
         self._note(key, "table", number, source, synthetic, files, stamp, {"caption": caption})
         _display(
@@ -486,7 +494,7 @@ class Page:
         return f"pd-{self.chapter}-{key}"
 
     def _foot(self, key: str, stamp: Mapping[str, Any], files: Sequence[Path]) -> str:
-        """Stamp and links under a figure or table."""
+        """Stamp and links under a figure or table; `publish.stage` fills in the cell, which no kernel is told."""
         base = f"../_static/pages/{self.chapter}"
         links = " ".join(f'<a href="{base}/{file.name}" download>{file.name}</a>' for file in files)
         versions = ", ".join(f"{name} {version}" for name, version in stamp.get("versions", {}).items())
@@ -495,12 +503,13 @@ class Page:
             "data": f"{stamp['cohort']} ({stamp['data_hash']})", "code": stamp["code_hash"],
             "lock": stamp["lock_hash"], "versions": versions, "date": stamp["date"],
         }  # fmt: skip
-        rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(fact))}</dd>" for name, fact in facts.items())
+        rows = [f"<dt>{escape(name)}</dt><dd>{escape(str(fact))}</dd>" for name, fact in facts.items()]
+        rows.insert(1, f"<dt>cell</dt><dd>{CELL_NAME}</dd>")
         short = f"{stamp['cohort']}, profile {stamp['profile']}, seed {stamp['seed']}"
         return (
-            f'<div class="pd-foot"><span class="pd-data">Numbers: {links}</span>'
+            f'<div class="pd-foot"><span class="pd-data">Numbers: {links}</span>{CELL_LINKS}'
             f'<details class="pd-stamp"><summary>Stamp: {escape(short)}</summary>'
-            f"<dl>{rows}</dl></details></div>"
+            f"<dl>{''.join(rows)}</dl></details></div>"
         )
 
     def _write_data(self, key: str, data: pd.DataFrame | Mapping[str, pd.DataFrame]) -> tuple[Path, ...]:

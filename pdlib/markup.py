@@ -22,6 +22,9 @@ from pdlib.plots import STYLE
 SYNTHETIC = "SYNTHETIC"
 MAX_PNG = 200_000  # bytes
 MAX_SVG = 300_000
+# left open under a figure or table: which cell made it is known once the chapter has been executed
+CELL_NAME = '<span data-pd-cell="name"></span>'
+CELL_LINKS = '<span class="pd-code" data-pd-cell="links"></span>'
 
 
 # --- words ------------------------------------------------------------------------------------------------
@@ -131,19 +134,55 @@ def with_index(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def table_body(frame: pd.DataFrame, formats: Mapping[str, str]) -> str:
+def cell_anchor(cell: str) -> str:
+    """Anchor in front of a code cell, by the cell's id."""
+    return f"cell-{cell}"
+
+
+def with_cell(html: str, cell: str, notebook: str) -> str:
+    """Fill in, under a figure or table, the cell that made it and links to this cell and to the clean notebook.
+
+    Parameters
+    ----------
+    html : str
+        What `figures.Page` showed; without the places left open for it, it comes back as it was.
+    cell : str
+        Id of the cell.
+    notebook : str
+        Where the notebook without outputs lies, as seen from the page.
+    """
+    links = (
+        f'Code: <a href="#{escape(cell_anchor(cell))}">cell {escape(cell)}</a> '
+        f'<a href="{escape(notebook)}" download>notebook</a>'
+    )
+    for place, content in ((CELL_NAME, escape(cell)), (CELL_LINKS, links)):
+        html = html.replace(place, place.replace("></", f">{content}</"))
+    return html
+
+
+def table_body(
+    frame: pd.DataFrame, formats: Mapping[str, str], links: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """Head and body of a table in HTML; cells of the columns in ``links`` lead to the address of their row."""
     figures = [pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns]
     kinds = [' class="pd-figures"' if numeric else "" for numeric in figures]
     heads = "".join(
         f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, frame.columns, strict=True)
     )
     lines = []
-    for values in frame.itertuples(index=False, name=None):
-        cells = [_cell(value, formats.get(name)) for name, value in zip(frame.columns, values, strict=True)]
-        first, *rest = [escape(text) for text in cells]
+    for row, values in enumerate(frame.itertuples(index=False, name=None)):
+        cells = [
+            _linked(_cell(value, formats.get(name)), links[name][row] if links and name in links else "")
+            for name, value in zip(frame.columns, values, strict=True)
+        ]
+        first, *rest = cells
         body = "".join(f"<td{kind}>{text}</td>" for kind, text in zip(kinds[1:], rest, strict=True))
         lines.append(f'<tr><th scope="row">{first}</th>{body}</tr>')
     return f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+
+
+def _linked(text: str, address: str) -> str:
+    return f'<a href="{escape(address)}">{escape(text)}</a>' if address else escape(text)
 
 
 def _cell(value: Any, fmt: str | None) -> str:

@@ -19,8 +19,10 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import paths
+from pdlib import figure_index, paths
+from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
+from pdlib.figure_index import Staged
 from pdlib.params import Chapter, Project, read_chapters
 from pdlib.run import is_whole, read_record, source_hash
 
@@ -280,7 +282,8 @@ def stage(
 ) -> Path:
     """Lay configuration, pages, executed chapters and side files out as one source folder for the builder.
 
-    Executed chapters keep their sources' relative paths, so that links made from them hold.
+    Executed chapters keep their sources' relative paths, so that links made from them hold. What they show is linked
+    to the cell that made it and to the notebook without outputs, and the index of figures is written from it.
     """
     target = project.build / "stage"
     with paths.writing_errors(target):
@@ -294,16 +297,35 @@ def stage(
         for table in sorted((project.root / "data").glob("*.csv")):
             (target / "data").mkdir(exist_ok=True)
             shutil.copyfile(table, target / "data" / table.name)
+        static = target / "book" / "_static"
         (target / "notebooks").mkdir()
-        for number, chapter in chapters.items():
-            notebook = nbformat.read(folder / chapter.path.name, as_version=4)
-            for text in _notices(chapter, records[number]):
-                cell = nbformat.v4.new_markdown_cell(text, id="notice")
-                notebook.cells.insert(1, cell)
-            (target / "notebooks" / chapter.path.name).write_text(nbformat.writes(notebook), encoding="utf-8")
-            if (folder / "pages" / number).is_dir():
-                shutil.copytree(folder / "pages" / number, target / "book" / "_static" / "pages" / number)
+        (static / "notebooks").mkdir(parents=True)
+        staged = [
+            _stage_chapter(chapter, folder, target, static, _notices(chapter, records[number]))
+            for number, chapter in chapters.items()
+        ]
+        page = target / f"{figure_index.PAGE}.md"
+        if page.is_file():
+            heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+            ledger = project.root / "data" / "claims.csv"
+            claims = read_claims(ledger) if ledger.is_file() else None
+            page.write_text(figure_index.index_page(staged, static, claims, heading), encoding="utf-8")
     return target
+
+
+def _stage_chapter(chapter: Chapter, folder: Path, target: Path, static: Path, notices: list[str]) -> Staged:
+    """One executed chapter with its side files and, for readers to take away, its notebook without outputs."""
+    notebook, number = nbformat.read(folder / chapter.path.name, as_version=4), chapter.number
+    source = static / "notebooks" / chapter.path.name
+    source.write_text(nbformat.writes(figure_index.clean(notebook)) + "\n", encoding="utf-8")
+    cells = figure_index.link_cells(notebook, number, chapter.name)
+    for text in notices:
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="notice"))
+    (target / "notebooks" / chapter.path.name).write_text(nbformat.writes(notebook), encoding="utf-8")
+    if (folder / "pages" / number).is_dir():
+        shutil.copytree(folder / "pages" / number, static / "pages" / number)
+        figure_index.note_cells(static / "pages" / number, number, cells)
+    return Staged(number, chapter.name, chapter.title, notebook, cells)
 
 
 def _leave_out(edition: Path) -> Any:

@@ -559,3 +559,20 @@ def test_a_synthetic_cohort_of_the_library_marks_its_page(small_cohort, tmp_path
         page = Page.open("05", small_cohort, profile="smoke", seed=0, out=tmp_path)
     assert "SYNTHETIC" in page.header().html and "SYNTHETIC" in show(page).html
     melspec(page, [small_cohort.names[0]])
+
+
+def test_cells_of_a_linked_column_lead_to_the_address_of_their_row(real):
+    frame = pd.DataFrame({"claim": ["a < b", "c"], "ours": [0.5, 0.25]})
+    shown = real.table(
+        frame, "linked", caption="Two claims.", links={"claim": ["x.html#pd-1", ""], "ours": ["y.html?a&b", ""]}
+    )
+    assert '<th scope="row"><a href="x.html#pd-1">a &lt; b</a></th>' in shown.html
+    assert '<a href="y.html?a&amp;b">0.5</a>' in shown.html
+    assert '<th scope="row">c</th>' in shown.html
+    assert "href" not in (real.folder / "linked.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("links", [{"clam": ["", ""]}, {"claim": [""]}])
+def test_links_that_fit_no_column_or_not_every_row_are_refused(real, links):
+    with pytest.raises(ParameterError, match="links of table 'linked'"):
+        real.table(pd.DataFrame({"claim": ["a", "c"]}), "linked", caption="Two claims.", links=links)

@@ -10,9 +10,11 @@ import yaml
 from rich.console import Console
 
 from pdlib import paths, publish, run
+from pdlib.claims import COLUMNS
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.params import Project, read_chapters
 from tests.browser import look_at
+from tests.test_figure_index import figure, glued
 from tests.tinybook import REAL, SYNTHETIC, write_notebook, write_profile
 
 SIDE_FILE = (
@@ -42,12 +44,13 @@ def make_project(root):
     (project.book / "references.md").write_text(
         (paths.BOOK / "references.md").read_text(encoding="utf-8"), encoding="utf-8"
     )
+    (project.book / "figure_index.md").write_text("# All figures\n\nFilled later.\n", encoding="utf-8")
     toc = {
         "format": "jb-book",
         "root": "book/intro",
         "parts": [
             {"caption": "Chapters", "chapters": [{"file": "notebooks/01_one"}, {"file": "notebooks/02_two"}]},
-            {"caption": "Back", "chapters": [{"file": "book/references"}]},
+            {"caption": "Back", "chapters": [{"file": "book/figure_index"}, {"file": "book/references"}]},
         ],
     }
     (root / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
@@ -250,6 +253,67 @@ def test_a_stylesheet_that_loads_a_font_from_elsewhere_is_named(tmp_path):
     assert site(tmp_path, "") == ["x.css loads https://a.example/f.woff2 from elsewhere"]
 
 
+# ── staging ────────────────────────────────────────────────────────────────────────────────────────────
+def show_something(project, folder):
+    """Let chapter 01 show a figure and glue a number, as `figures.Page` does."""
+    shown = {"cell-0": figure("line", number="01"), "cell-1": glued("auc", "0.57 [0.44, 0.70]")}
+
+    def add(notebook):
+        for cell in notebook.cells:
+            if cell.id in shown:
+                cell.outputs.append(shown[cell.id])
+
+    change(folder / "01_one.ipynb", add)
+    item = {
+        "what": "figure",
+        "number": "Figure 3",
+        "caption": "A line.",
+        "synthetic": True,
+        "files": ["fig.csv"],
+    }
+    pages = folder / "pages" / "01"
+    (pages / "page.json").write_text(json.dumps({"items": {"line": item}}))
+    (pages / "line.json").write_text(json.dumps({"chapter": "01", "alt": "It climbs."}))
+    sides = run.side_files(pages)
+    change(folder / "01_one.ipynb", lambda nb: nb.metadata["pdlib"].update(pages=sides))
+
+
+def staged(project, folder):
+    chapters = read_chapters(project)
+    return publish.stage(project, folder, chapters, publish.check_copies(project, folder, chapters), "")
+
+
+def test_what_is_staged_links_figures_to_cells_and_to_the_notebook_without_outputs(project, folder):
+    show_something(project, folder)
+    target = staged(project, folder)
+    sources = {}
+    for cell in nbformat.read(target / "notebooks" / "01_one.ipynb", as_version=4).cells:
+        sources[cell.id] = cell.source
+    assert 'id="cell-cell-0"' in sources["at-cell-0"] and 'id="pd-01-auc"' in sources["at-cell-1"]
+    taken = nbformat.read(target / "book" / "_static" / "notebooks" / "01_one.ipynb", as_version=4)
+    source = nbformat.read(project.notebooks / "01_one.ipynb", as_version=4)
+    assert taken.cells == source.cells
+    account = json.loads((target / "book" / "_static" / "pages" / "01" / "line.json").read_text())
+    assert account["cell"] == "cell-0"
+
+
+def test_the_index_of_figures_is_written_when_staged_and_only_where_the_book_has_the_page(project, folder):
+    show_something(project, folder)
+    (project.root / "data").mkdir(exist_ok=True)
+    ledger = [
+        COLUMNS,
+        ("fig-3", "3.2", "13", "figure", "log-mel", "", "01", "line", "", "holds", "As it says."),
+    ]
+    (project.root / "data" / "claims.csv").write_text("\n".join(map(",".join, ledger)) + "\n")
+    page = staged(project, folder) / "book" / "figure_index.md"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# All figures\n") and "Filled later" not in text
+    assert "01_one.html#pd-01-line" in text and "log-mel" in text and 'data-verdict="holds"' in text
+    (project.book / "figure_index.md").unlink()
+    staged(project, folder)
+    assert not page.exists()
+
+
 # ── real builds ────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
 def built(executed, tmp_path_factory):
@@ -257,6 +321,7 @@ def built(executed, tmp_path_factory):
     root = tmp_path_factory.mktemp("built") / "book"
     shutil.copytree(executed.root, root)
     project = Project(root)
+    show_something(project, project.build / "run" / "smoke-synthetic")
     publish.publish_run(project, project.build / "run" / "smoke-synthetic", Console(file=io.StringIO()))
     return project
 
@@ -292,6 +357,28 @@ def test_a_browser_sees_no_request_elsewhere_no_console_error_and_set_equations(
     seen = look_at(built.html, publish.toc_files(built), "SYNTHETIC DATA")
     assert (seen.elsewhere, seen.errors, seen.silent, seen.bad_equations) == ([], [], [], [])
     assert seen.equations == 2
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_link_to_a_number_leads_to_its_cell_and_shows_it_and_otherwise_leaves_no_gap(built):
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no chromium on this machine: the link was not followed")
+    from playwright.sync_api import sync_playwright
+
+    address = (built.html / "notebooks" / "01_one.html").as_uri()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 300})
+        page.goto(address)
+        assert page.locator("#cell-cell-1").evaluate("e => e.getBoundingClientRect().height") == 0
+        assert not page.locator("#pd-01-auc").is_visible()
+        page.goto(f"{address}#pd-01-auc")
+        page.reload()
+        assert page.locator("#pd-01-auc").is_visible()
+        assert 0 <= page.locator("#pd-01-auc").evaluate("e => e.getBoundingClientRect().top") < 300
+        browser.close()
 
 
 def test_a_page_run_with_other_values_than_the_profiles_says_so(project):

@@ -155,7 +155,7 @@ ORDER = [
     ("metrics", "evaluate", "printed"),
     ("fold_results",),
     ("custnetgc", "transfer", "baselines", "scores"),
-    ("explained", "single_case", "leakage", "confounding", "recheck"),
+    ("explained", "single_case", "leakage", "confounding", "recheck", "cross_checks", "network_checks"),
     ("plots", "markup", "diagrams", "figures"),
     ("execute", "run"),
     ("claims",),
