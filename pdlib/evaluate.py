@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from pdlib.errors import DataError, ParameterError
 from pdlib.metrics import (
@@ -57,7 +58,7 @@ __all__ = [
     "recall_as_printed", "roc_as_printed", "roc_curve", "specificity", "specificity_as_printed",
     # from here
     "COLUMNS", "METRICS", "summary", "by_group", "summary_by", "paired_difference", "permutation_p",
-    "swap_classes", "gallery", "roc_band", "mean_band", "check_predictions", "write_predictions",
+    "holm", "swap_classes", "gallery", "roc_band", "mean_band", "check_predictions", "write_predictions",
     "read_predictions",
 ]  # fmt: skip
 
@@ -179,6 +180,17 @@ def permutation_p(predictions: pd.DataFrame, metric: str = "auc", n: int = 2000,
     # rounding lets a shuffle that equals the observed value count as such
     worse = np.round(sign * null, 12) < np.round(sign * observed, 12)
     return float("nan") if np.isnan(observed) else float((1 + np.sum(~worse)) / (1 + n))
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Holm's adjusted p-values (Holm 1979), in the order of ``p``; NaN stays NaN and counts for nothing."""
+    p = np.asarray(p, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = np.minimum(1, (order.size - np.arange(order.size)) * p[order])
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted
 
 
 def swap_classes(predictions: pd.DataFrame) -> pd.DataFrame:

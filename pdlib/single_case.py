@@ -394,21 +394,6 @@ def alike(predictions: pd.DataFrame, score: float, *, k: int, member: str | None
     )  # fmt: skip
 
 
-def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """P-values after Holm's step over all of them, in their order.
-
-    References
-    ----------
-    Holm 1979, Scandinavian Journal of Statistics 6, 65–70.
-    """
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)
-    steps = np.minimum(1, (values.size - np.arange(values.size)) * values[order])
-    adjusted = np.empty(values.size)
-    adjusted[order] = np.maximum.accumulate(steps)
-    return adjusted
-
-
 # ── where a network looks ──────────────────────────────────────────────────────────────────────────────
 class Look(NamedTuple):
     """Two explanations of one network for one picture.

@@ -401,3 +401,8 @@ def test_a_read_only_folder_is_named_when_predictions_cannot_be_written(tmp_path
 def test_committed_predictions_keep_the_schema():
     for path in sorted((paths.DATA / "predictions").glob("*.csv")):
         assert len(evaluate.read_predictions(path))
+
+
+def test_holm_agrees_with_a_case_worked_by_hand_and_leaves_unknown_ones_out():
+    assert evaluate.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert evaluate.holm([0.01, np.nan, 0.04]) == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)

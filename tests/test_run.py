@@ -348,8 +348,6 @@ def test_an_output_folder_with_braces_in_its_name_is_taken_as_it_is(project, mon
     assert report.ok and (tmp_path / "a {seed} b" / "smoke-synthetic" / "01_one.ipynb").is_file()
 
 
-
-
 def test_a_changed_table_of_the_book_or_a_changed_cell_tag_runs_the_chapter_again(project):
     table = project.root / "data" / "told.csv"
     table.parent.mkdir(exist_ok=True)

@@ -223,10 +223,6 @@ def test_a_score_tells_something_only_if_its_like_differ_from_all():
         alike(sharp, 0.5, k=0)
 
 
-def test_holms_step_gives_the_values_worked_by_hand():
-    np.testing.assert_allclose(single_case.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-
-
 # ── where a network looks ──────────────────────────────────────────────────────────────────────────────
 def test_both_maps_of_a_look_are_of_the_same_class_and_add_up():
     network = custnet(CustNetConfig(input_size=32, width=0.125), seed=5)

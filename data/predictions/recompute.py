@@ -1,4 +1,4 @@
-"""CustNetGC's headline metrics from the predictions beside this file, with nothing but Python: `python recompute.py`."""
+"""CustNetGC's headline metrics from the predictions beside this file, with nothing but Python: run me."""
 
 import csv
 from pathlib import Path
