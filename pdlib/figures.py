@@ -40,7 +40,7 @@ from pdlib.markup import (
     label_ticks,
     labels_of,
     one_of,
-    table_body,
+    table_html,
     with_index,
 )
 from pdlib.plots import (
@@ -256,13 +256,15 @@ class Page:
         source: str = "cohort",
         formats: Mapping[str, str] | None = None,
         links: Mapping[str, Sequence[str]] | None = None,
+        folded: bool = False,
         cohort: Any = None,
     ) -> Shown:
         """Show a frame as a table with caption, stamp and a link to its numbers; see `figure`.
 
         ``formats`` gives format specifications by column (".1%", ".2f"); other floats get four digits. ``links``
         gives an address for each row of a column, or "" for none. The first column names the rows; an index with
-        a name or with labels becomes that column. NaN is shown as "–".
+        a name or with labels becomes that column. NaN is shown as "–". ``folded`` leaves a long table closed until
+        its caption is clicked.
         """
         self._check("table", key, number, source, caption)
         synthetic = self._is_synthetic(source, cohort)
@@ -279,14 +281,10 @@ class Page:
             )
         files = self._write_data(key, frame)
         stamp = self._stamp(source, cohort)
-        anchor = self._anchor(key)
+        anchor, said = self._anchor(key), caption_html(number, caption, synthetic, source)
         html = (
             f'<figure class="pd-table" id="{anchor}">'
-            f'<div class="pd-scroll" tabindex="0" role="group" aria-labelledby="{anchor}-caption" '
-            f'style="overflow-x:auto"><table class="pd-frame dataframe">'
-            f'<caption id="{anchor}-caption" class="pd-caption">'
-            f"{caption_html(number, caption, synthetic, source)}</caption>"
-            f"{table_body(frame, formats or {}, links or {})}</table></div>{self._foot(key, stamp, files)}</figure>"
+            f"{table_html(frame, formats, links, anchor, said, folded=folded)}{self._foot(key, stamp, files)}</figure>"
         )
         self._note(key, "table", number, source, synthetic, files, stamp, {"caption": caption})
         _display(

@@ -160,9 +160,29 @@ def with_cell(html: str, cell: str, notebook: str) -> str:
     return html
 
 
-def table_body(
-    frame: pd.DataFrame, formats: Mapping[str, str], links: Mapping[str, Sequence[str]] | None = None
+def table_html(
+    frame: pd.DataFrame,
+    formats: Mapping[str, str] | None,
+    links: Mapping[str, Sequence[str]] | None,
+    anchor: str,
+    caption: str,
+    *,
+    folded: bool = False,
 ) -> str:
+    """A table that scrolls in its frame, under its caption; a folded one opens when the caption is clicked."""
+    body = _table_body(frame, formats or {}, links or {})
+    inside = "" if folded else f'<caption id="{anchor}-caption" class="pd-caption">{caption}</caption>'
+    table = (
+        f'<div class="pd-scroll" tabindex="0" role="group" aria-labelledby="{anchor}-caption" '
+        f'style="overflow-x:auto"><table class="pd-frame dataframe">{inside}{body}</table></div>'
+    )
+    if not folded:
+        return table
+    summary = f'<summary class="pd-caption" id="{anchor}-caption">{caption}</summary>'
+    return f'<details class="pd-fold">{summary}{table}</details>'
+
+
+def _table_body(frame: pd.DataFrame, formats: Mapping[str, str], links: Mapping[str, Sequence[str]]) -> str:
     """Head and body of a table in HTML; cells of the columns in ``links`` lead to the address of their row."""
     figures = [pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns]
     kinds = [' class="pd-figures"' if numeric else "" for numeric in figures]
@@ -172,7 +192,7 @@ def table_body(
     lines = []
     for row, values in enumerate(frame.itertuples(index=False, name=None)):
         cells = [
-            _linked(_cell(value, formats.get(name)), links[name][row] if links and name in links else "")
+            _linked(_cell(value, formats.get(name)), links[name][row] if name in links else "")
             for name, value in zip(frame.columns, values, strict=True)
         ]
         first, *rest = cells

@@ -576,3 +576,11 @@ def test_cells_of_a_linked_column_lead_to_the_address_of_their_row(real):
 def test_links_that_fit_no_column_or_not_every_row_are_refused(real, links):
     with pytest.raises(ParameterError, match="links of table 'linked'"):
         real.table(pd.DataFrame({"claim": ["a", "c"]}), "linked", caption="Two claims.", links=links)
+
+
+def test_a_folded_table_is_closed_under_its_caption_and_still_named_by_it(real):
+    shown = real.table(pd.DataFrame({"claim": ["a"]}), "long", caption="All claims.", folded=True)
+    inside = re.search(r'<details class="pd-fold">(.*?)</details>', shown.html, re.DOTALL)[1]
+    assert '<summary class="pd-caption" id="pd-05-long-caption">All claims.</summary>' in inside
+    assert 'aria-labelledby="pd-05-long-caption"' in inside and "<caption" not in shown.html
+    assert '<figure class="pd-table" id="pd-05-long">' in shown.html.split("<details", 1)[0]
