@@ -166,7 +166,8 @@ def html() -> None:
 
 @app.command()
 def edition(force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600) -> None:
-    """Run the full profile on the real recordings and keep the executed chapters in book/edition."""
+    """Run the full profile on the real recordings; keep its chapters in book/edition and its values in data."""
+    from pdlib.claims import record
     from pdlib.publish import keep_edition
     from pdlib.run import run as run_chapters
 
@@ -177,6 +178,7 @@ def edition(force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600) 
     if not report.ok:
         raise typer.Exit(1)
     folder = keep_edition(PROJECT, report.folder)
+    record(PROJECT, report.folder)
     console.print(
         f"the edition is in {escape(PROJECT.shown(folder))}; `make html` builds it", highlight=False
     )

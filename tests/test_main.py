@@ -1,8 +1,10 @@
 """The command line: exit codes, messages without tracebacks, and what each command reaches."""
 
+import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from pdlib import __main__ as cli
@@ -118,3 +120,68 @@ def test_help_names_every_command_and_works_as_a_module():
     )
     for command in ("fetch", "run", "book", "html", "edition", "status", "why"):
         assert f"  {command} " in done.stdout
+
+
+LEDGER = (
+    "id,section,page,kind,printed,unit,chapter,key,tolerance,verdict,note\n"
+    "num-a,1,2,number,0.9,1,01,auc,0,differs,We measured less.\n"
+    "st-b,1,3,statement,it is good,,01,auc,,cannot be computed,Nobody says how.\n"
+)
+STORED = "id,value,low,high,profile,stamp\nnum-a,0.5,0.4,0.6,quick,abc\n"
+
+
+@pytest.fixture
+def ledger(project, monkeypatch):
+    monkeypatch.setattr("pdlib.claims.REQUIRED", {})
+    monkeypatch.setattr("pdlib.claims.CELLS", {})
+    write_notebook(project, "01_one", 'page.number("auc", 0.5)')
+    data = project.root / "data"
+    data.mkdir()
+    (data / "claims.csv").write_text(LEDGER, encoding="utf-8")
+    (data / "reproduced.csv").write_text(STORED, encoding="utf-8")
+    return data
+
+
+def test_audit_lists_every_claim_with_our_value_and_counts_verdicts(ledger, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    code, said = call(capsys, "audit")
+    assert code == 0
+    assert "0.5 [0.4, 0.6]" in said and "st-b" in said
+    assert "2 claims: 0 holds, 1 differs" in said
+
+
+def test_audit_gives_one_claim_with_its_reason_and_evidence_and_everything_as_json(ledger, capsys):
+    code, said = call(capsys, "audit", "--claim", "num-a")
+    assert code == 0
+    assert "We measured less." in said and "notebooks/01_one.html#pd-01-auc" in said and "st-b" not in said
+    code, said = call(capsys, "audit", "--json", "--verdict", "differs")
+    found = json.loads(said)
+    assert code == 0
+    assert [(row["id"], row["value"]) for row in found["claims"]] == [("num-a", 0.5)]
+    assert found["counts"]["differs"] == 1 and found["problems"] == []
+
+
+def test_audit_fails_for_a_verdict_its_value_does_not_bear_out(ledger, capsys):
+    (ledger / "reproduced.csv").write_text(STORED.replace("0.6", "0.95"), encoding="utf-8")
+    code, said = call(capsys, "audit")
+    assert code == 1
+    assert "num-a: the verdict is 'differs'" in " ".join(said.split())
+
+
+def test_audit_of_a_claim_that_does_not_exist_is_wrong_use(ledger, capsys):
+    assert call(capsys, "audit", "--claim", "num-z")[0] == 2
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("identical", 0), ("differs", 1)])
+def test_recheck_runs_no_chapter_and_leaves_with_one_when_a_fold_differs(project, capsys, monkeypatch, verdict, code):
+    from pdlib import cohort, recheck
+
+    result = pd.DataFrame([["age", "none", 0, 0, 2, 0.5, 0, verdict]], columns=recheck.COLUMNS)
+    monkeypatch.setattr(recheck, "read", lambda: (pd.DataFrame(), {}))
+    monkeypatch.setattr(recheck, "units", lambda predictions: [1, 2])
+    monkeypatch.setattr(recheck, "left_out", lambda predictions: [])
+    monkeypatch.setattr(recheck, "recheck", lambda *_, **__: result)
+    monkeypatch.setattr(cohort, "load_cohort", lambda which: None)
+    left, said = call(capsys, "run", "--recheck", "1")
+    assert left == code
+    assert "1 of 2 stored folds" in said and not (project.root / "_build").exists()
