@@ -118,7 +118,7 @@ def test_help_names_every_command_and_works_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "pdlib", "--help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
     )
-    for command in ("fetch", "run", "book", "html", "edition", "status", "why"):
+    for command in ("fetch", "run", "book", "html", "edition", "status", "why", "audit"):
         assert f"  {command} " in done.stdout
 
 
