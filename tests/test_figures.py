@@ -336,7 +336,9 @@ def test_the_same_figure_gives_the_same_bytes_in_another_process(tmp_path):
         [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True,
         env={"PYTHONHASHSEED": "7", "PATH": "", "HOME": str(tmp_path)},
     )  # fmt: skip
-    here = markup.encode(plot()[0], "svg", "a", watermark=False)
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever style an earlier test has left
+        here = markup.encode(plot()[0], "svg", "a", watermark=False)
     assert done.stdout.strip() == hashlib.sha256(here).hexdigest()
 
 
