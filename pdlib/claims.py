@@ -326,22 +326,37 @@ def values_of(claims: Sequence[Claim], found: Measured) -> dict[str, Value]:
     return {c.id: found.values[c.chapter, c.key] for c in claims if (c.chapter, c.key) in found.values}
 
 
-def current_values(claims: Sequence[Claim], cohort: str) -> tuple[dict[str, Value], str]:
-    """The values a page of the audit shows, and in words where they are from.
+def current_values(
+    claims: Sequence[Claim], cohort: str, chapter: str, own: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Value], str]:
+    """The values the audit's page shows, and in words where they are from.
 
     Inside a run of the whole book these are the values its chapters just measured; a notebook executed alone takes the
     stored ones, but only for a page that stands on the ``real`` cohort, which the stored ones are of.
+
+    Parameters
+    ----------
+    chapter, own : str, mapping
+        The audit's own chapter and the numbers on its page so far. They stand for what an earlier execution of this
+        chapter left, so that a second run shows the same as the first.
     """
     run = os.environ.get("PDLIB_RUN_DIR")
     if run:
-        found = measured(Path(run))
-        return values_of(claims, found), f"they come from the {len(found.keys)} chapters of this run"
-    if cohort == "real":
-        return (
-            read_reproduced(),
-            "this page was executed alone, so they are the stored ones of data/reproduced.csv",
+        found, said = values_of(claims, measured(Path(run))), "they come from the chapters of this run"
+    elif cohort == "real":
+        found = read_reproduced()
+        said = "this page was executed alone, so they are the stored ones of data/reproduced.csv"
+    else:
+        found, said = (
+            {},
+            "this page was executed alone and not on the published recordings, so only its own are there",
         )
-    return {}, "this page was executed alone and not on the published recordings, so there are none"
+    values = {claim.id: found[claim.id] for claim in claims if claim.id in found and claim.chapter != chapter}
+    for claim in claims:
+        number = own.get(claim.key) if claim.chapter == chapter else None
+        if number and number["value"] is not None:
+            values[claim.id] = Value(number["value"], number["low"], number["high"], number["profile"], "")
+    return values, said
 
 
 def read_reproduced(path: Path | None = None) -> dict[str, Value]:

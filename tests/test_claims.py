@@ -295,3 +295,31 @@ def test_a_run_from_an_earlier_source_or_with_other_values_is_not_recorded(proje
     write_notebook(project, "01_one", 'page.number("accuracy", 0.7)')
     with pytest.raises(PublishError, match="01_one"):
         claims.record(project, folder)
+
+
+# --- what the audit's own page shows ------------------------------------------------------------------------
+def number(value):
+    return {"value": value, "low": None, "high": None, "profile": "quick"}
+
+
+def test_the_audits_page_shows_the_values_of_its_run_and_its_own_numbers_as_they_are_now(
+    project, monkeypatch
+):
+    ledger = claims.audit(project).claims
+    monkeypatch.setenv("PDLIB_RUN_DIR", str(executed(project, MEASURED)))
+    values, said = claims.current_values(ledger, "real", "18", {})
+    assert values["num-p1-accuracy"].value == 0.5 and "this run" in said
+    # the page of the claim itself: what an earlier execution left there does not count
+    assert claims.current_values(ledger, "real", "01", {})[0] == {}
+    assert (
+        claims.current_values(ledger, "real", "01", {"accuracy": number(0.7)})[0]["num-p1-accuracy"].value
+        == 0.7
+    )
+
+
+def test_without_a_run_only_a_page_on_the_recordings_shows_stored_values(project, monkeypatch):
+    monkeypatch.delenv("PDLIB_RUN_DIR", raising=False)
+    ledger = claims.read_claims()
+    stored = {c.id for c in ledger if c.chapter != "18"} & set(claims.read_reproduced())
+    assert set(claims.current_values(ledger, "real", "18", {})[0]) == stored and stored
+    assert claims.current_values(ledger, "synthetic", "18", {})[0] == {}
