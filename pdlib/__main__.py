@@ -268,7 +268,9 @@ def _show_audit(console: Console, done: claims.Audit, rows: Sequence[claims.Clai
         printed = one.printed + (f" {one.unit}" if one.unit not in ("", "1") else "")
         evidence = f"{one.chapter} {one.key}"
         table.add_row(
-            *map(escape, (one.id, one.page, printed, own.text if own else "", one.verdict, evidence))
+            *map(
+                escape, (one.id, one.page, printed, own.said(one.unit) if own else "", one.verdict, evidence)
+            )
         )
     console.print(table)
     for one in rows if whole else ():

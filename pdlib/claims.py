@@ -88,12 +88,11 @@ class Value:
     profile: str
     stamp: str
 
-    @property
-    def text(self) -> str:
-        """Value and interval with four digits."""
-        if self.low is None or self.high is None:
-            return f"{self.value:.4g}"
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+    def said(self, unit: str = "") -> str:
+        """Value and interval with four digits, as a reader of a claim in ``unit`` expects them."""
+        scale, mark = (100, " %") if unit == "%" else (1, "")
+        value, *ends = (None if v is None else f"{scale * v:.4g}" for v in (self.value, self.low, self.high))
+        return f"{value}{mark}" if None in ends else f"{value}{mark} [{', '.join(ends)}]"
 
 
 @dataclass(frozen=True)
@@ -399,7 +398,7 @@ def not_borne_out(claim: Claim, own: Value) -> str:
     near = low - slack <= printed <= high + slack
     if near == (claim.verdict == "holds"):
         return ""
-    return f"the verdict is {claim.verdict!r}, but {claim.printed} {claim.unit} stands against {own.text}"
+    return f"the verdict is {claim.verdict!r}, but {claim.printed} {claim.unit} stands against {own.said(claim.unit)}"
 
 
 # ── the audit ──────────────────────────────────────────────────────────────────────────────────────────
@@ -460,13 +459,13 @@ def _against_run(
 
 def _moved(name: str, old: Value | None, new: Value) -> str:
     if old is None:
-        return f"{name}: the run measures {new.text}, and no value is stored"
+        return f"{name}: the run measures {new.said()}, and no value is stored"
     for before, after in zip((old.value, old.low, old.high), (new.value, new.low, new.high), strict=True):
         apart = (before is None) != (after is None)
         if apart or (
             before is not None and not math.isclose(before, after, rel_tol=_SAME_RUN, abs_tol=_SAME_RUN)
         ):
-            return f"{name}: {old.text} is stored, the run gives {new.text}"
+            return f"{name}: {old.said()} is stored, the run gives {new.said()}"
     return ""
 
 

@@ -157,6 +157,19 @@ def test_words_are_no_number_to_hold_against_a_value():
     )
 
 
+@pytest.mark.parametrize(
+    ("unit", "value", "said"),
+    [
+        ("%", (0.54321, 0.4444, 0.65), "54.32 % [44.44, 65]"),
+        ("1", (0.54321, 0.4444, 0.65), "0.5432 [0.4444, 0.65]"),
+        ("%", (0.5, None, None), "50 %"),
+        ("speakers", (81.0, None, None), "81"),
+    ],
+)
+def test_a_value_is_said_in_the_unit_of_its_claim(unit, value, said):
+    assert Value(*value, "quick", "s").said(unit) == said
+
+
 # --- keys of a chapter ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("code", "shown", "hidden"),
