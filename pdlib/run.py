@@ -33,6 +33,7 @@ from pdlib.params import (
     Project,
     load_profile,
     parse_assignments,
+    read_chapter,
     read_chapters,
     resolve,
     select,
@@ -500,6 +501,13 @@ def _execute(
         )
     except ChapterError as error:
         raise _with_saved_copy(error, part, folder / "failed" / chapter.path.name, plan, project) from error
+    # its key was made when the run began; what was edited since must not be kept under it
+    now = key_parts(read_chapter(chapter.path), plan.parameters, plan.cohort, plan.parts["needs"])
+    if changed := differences(plan.parts, now):
+        raise ChapterError(
+            f"{chapter.path.name} ran, but this changed while the run was under way: {'; '.join(changed)}",
+            "run the same command again; stored results are kept",
+        )
     notebook.metadata["pdlib"] = {
         **notebook.metadata.get("pdlib", {}),
         "key": plan.key,

@@ -368,3 +368,16 @@ def test_a_changed_table_of_the_book_or_a_changed_cell_tag_runs_the_chapter_agai
     notebook.cells[-1].metadata["tags"] = ["hide-input"]
     nbformat.write(notebook, path)
     assert changes() == ["the notebook's source"]
+
+
+def test_a_chapter_is_not_kept_when_something_it_stands_on_changed_while_it_ran(project):
+    table = project.root / "data" / "told.csv"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("a\n1\n")
+    write_notebook(project, "01_one", "open('data/told.csv', 'a').write('2\\n')")
+    report, said = go(project)
+    assert states(report) == {"01": "failed"}
+    assert "changed while the run was under way: data/told.csv" in " ".join(said.split())
+    assert not (report.folder / "01_one.ipynb").exists()
+    write_notebook(project, "01_one", "print(open('data/told.csv').read())")
+    assert states(go(project)[0]) == {"01": "done"}
