@@ -519,10 +519,20 @@ def _collected(rows: Sequence[pd.DataFrame], guards: Sequence[Guard]) -> RungRun
 
 
 # ── the ladder ─────────────────────────────────────────────────────────────────────────────────────────
+def dealt(true: Sequence[int], labels: str, seed: int) -> NDArray:
+    """The labels as they are (``labels`` is "true"), or dealt out anew over the speakers ("shuffled").
+
+    Both classes keep their size. Raises `ParameterError` for another word.
+    """
+    if labels not in ("true", "shuffled"):
+        raise ParameterError(f"labels = {labels!r} is not valid", "use true or shuffled")
+    true = np.asarray(true)
+    return true if labels == "true" else true[np.random.default_rng([seed, 16]).permutation(len(true))]
+
+
 def shuffled(data: PictureSet, seed: int) -> PictureSet:
-    """The same pictures with the labels dealt out anew over the speakers; both classes keep their size."""
-    order = np.random.default_rng([seed, 16]).permutation(len(data))
-    return PictureSet(data.names, np.asarray(data.labels)[order], data.pictures)
+    """The same pictures with their labels `dealt` out anew."""
+    return PictureSet(data.names, dealt(data.labels, "shuffled", seed), data.pictures)
 
 
 def run_ladder(
@@ -551,14 +561,12 @@ def run_ladder(
     DataFrame
         Columns labels, rung, seed, model, recording, copy, label, fold, score.
     """
-    if labels not in ("true", "shuffled"):
-        raise ParameterError(f"labels = {labels!r} is not valid", "use true or shuffled")
     parts = []
     for seed in seeds:
-        dealt = shuffled(data, seed) if labels == "shuffled" else data
+        own = PictureSet(data.names, dealt(data.labels, labels, seed), data.pictures)
         for rung in rungs:
             run = run_rung(
-                rung, dealt, teacher, scorers,
+                rung, own, teacher, scorers,
                 n_splits=n_splits, cross_fits=cross_fits, seed=seed, strict=not rung.kind,
             )  # fmt: skip
             parts.append(run.scores.assign(labels=labels, rung=rung.name, seed=seed))
@@ -649,16 +657,13 @@ def run_table_ladder(
     store: Store | None = None,
 ) -> pd.DataFrame:
     """Scores of every rung of `TABLE_LADDER`, in the columns of `run_ladder`; labels are dealt out as there."""
-    if labels not in ("true", "shuffled"):
-        raise ParameterError(f"labels = {labels!r} is not valid", "use true or shuffled")
     store, parts = store or Store(), []
     for seed in seeds:
-        order = np.random.default_rng([seed, 16]).permutation(len(true))
-        dealt = np.asarray(true)[order] if labels == "shuffled" else np.asarray(true)
+        own = dealt(true, labels, seed)
         for kind in kinds:
             for rung in TABLE_LADDER:
                 run = run_table_rung(
-                    rung, table, dealt,
+                    rung, table, own,
                     kind=kind, keep=keep, n_splits=n_splits, seed=seed, strict=not rung.kind, store=store,
                 )  # fmt: skip
                 parts.append(run.scores.assign(labels=labels, rung=rung.name, seed=seed))
