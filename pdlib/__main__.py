@@ -47,6 +47,9 @@ ParameterOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Run chapters even where they are up to date.")]
 TimeoutOption = Annotated[int, typer.Option("--cell-timeout", min=1, help="Seconds one cell may take.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Chapters at a time; default 2, or 1 on one core.")
+]
 
 
 def _console() -> Console:
@@ -76,6 +79,7 @@ def run(
     parameter: ParameterOption = None,
     force: ForceOption = False,
     cell_timeout: TimeoutOption = 3 * 3600,
+    workers: WorkersOption = None,
     recheck: Annotated[
         int, typer.Option("--recheck", min=0, help="Run no chapter: train N stored folds again and compare.")
     ] = 0,
@@ -94,6 +98,7 @@ def run(
         cohort=cohort,
         force=force,
         cell_timeout=cell_timeout,
+        workers=workers,
         project=PROJECT,
         console=_console(),
     )
@@ -130,6 +135,7 @@ def book(
     parameter: ParameterOption = None,
     force: ForceOption = False,
     cell_timeout: TimeoutOption = 3 * 3600,
+    workers: WorkersOption = None,
 ) -> None:
     """Run the chapters and build the pages."""
     from pdlib.publish import publish_run
@@ -143,6 +149,7 @@ def book(
         cohort=cohort,
         force=force,
         cell_timeout=cell_timeout,
+        workers=workers,
         project=PROJECT,
         console=console,
     )
@@ -165,7 +172,9 @@ def html() -> None:
 
 
 @app.command()
-def edition(force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600) -> None:
+def edition(
+    force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600, workers: WorkersOption = None
+) -> None:
     """Run the full profile on the real recordings; keep its chapters in book/edition and its values in data."""
     from pdlib.claims import record
     from pdlib.publish import keep_edition
@@ -173,7 +182,13 @@ def edition(force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600) 
 
     console = _console()
     report = run_chapters(
-        "full", cohort="real", force=force, cell_timeout=cell_timeout, project=PROJECT, console=console
+        "full",
+        cohort="real",
+        force=force,
+        cell_timeout=cell_timeout,
+        workers=workers,
+        project=PROJECT,
+        console=console,
     )
     if not report.ok:
         raise typer.Exit(1)

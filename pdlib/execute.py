@@ -28,6 +28,7 @@ _MARKER = "papermill-error-cell-tag"
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _START_SECONDS = 120
+_clients: set[Any] = set()
 
 
 class _ThisInterpreter(AsyncKernelManager):
@@ -53,6 +54,7 @@ class _Engine(NBClientEngine):
         *,
         on_cell: Callable[[int], None],
         env: Mapping[str, str],
+        folder: Path,
         log: Path,
         execution_timeout: int | None = None,
         **_: Any,
@@ -72,11 +74,24 @@ class _Engine(NBClientEngine):
             startup_timeout=_START_SECONDS,
             log=logging.getLogger("pdlib.execute"),
         )
-        with log.open("wb") as said:
-            return client.execute(env=dict(env), stdout=said, stderr=said)
+        _clients.add(client)
+        try:
+            with log.open("wb") as said:
+                # not papermill's own `cwd`, which moves the whole process and so every chapter beside this one
+                return client.execute(env=dict(env), cwd=str(folder), stdout=said, stderr=said)
+        finally:
+            _clients.discard(client)
 
 
 papermill_engines.register("pdlib", _Engine)
+
+
+def stop_kernels() -> None:
+    """End every kernel that `execute` has running, in any thread; it then fails as with a dead kernel."""
+    for client in list(_clients):
+        process = getattr(getattr(client.km, "provisioner", None), "process", None)
+        if process is not None:
+            process.kill()
 
 
 def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str]:
@@ -147,7 +162,7 @@ def execute(
             engine_name="pdlib",
             kernel_name="python3",
             progress_bar=False,
-            cwd=str(folder),
+            folder=folder,
             execution_timeout=cell_timeout,
             autosave_cell_every=60,
             on_cell=note,

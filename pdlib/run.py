@@ -8,9 +8,11 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +42,7 @@ from pdlib.params import (
 )
 
 CELL_TIMEOUT = 3 * 3600
+WORKERS = min(2, os.cpu_count() or 1)  # chapters at a time; a network trains on one thread
 _MISSING = object()
 
 
@@ -91,12 +94,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run: folder of the executed chapters, profile, cohort, and one outcome per chapter."""
+    """A whole run: folder of the executed chapters, profile, cohort, one outcome per chapter, seconds it took."""
 
     folder: Path
     profile: str
     cohort: CohortInfo
     outcomes: tuple[Outcome, ...]
+    seconds: float
 
     @property
     def ok(self) -> bool:
@@ -359,10 +363,11 @@ def run(
     cohort: str | None = None,
     force: bool = False,
     cell_timeout: int = CELL_TIMEOUT,
+    workers: int | None = None,
     project: Project | None = None,
     console: Console | None = None,
 ) -> Report:
-    """Bring the chapters of a profile up to date.
+    """Bring the chapters of a profile up to date, each after those it needs.
 
     Parameters
     ----------
@@ -378,6 +383,9 @@ def run(
         Execute the chapters even where they are up to date.
     cell_timeout : int
         Seconds one cell may take.
+    workers : int, optional
+        Chapters that run at a time; `WORKERS` where nothing is said. What they give does not depend on it: each has
+        a kernel of its own.
 
     Returns
     -------
@@ -406,30 +414,72 @@ def run(
     folder = run_folder(project, profile, info.kind)
     asked = set(select({n: p.chapter for n, p in plans.items()}, only))
     current = {n for n, p in plans.items() if not (force and n in asked) and _current(p, folder)}
-    _announce(console, profile, info, plans, current)
-    outcomes: dict[str, Outcome] = {}
+    workers = workers or WORKERS
+    begun = time.monotonic()
+    _announce(console, profile, info, plans, current, workers)
     with _work_folder(folder) as work, _Board(console, plans, current) as board:
+        job = _Job(project, folder, work, profile, info, cell_timeout, board, threading.Event())
         try:
-            for number, plan in plans.items():
-                outcomes[number] = _one(
-                    project,
-                    folder,
-                    work,
-                    plan,
-                    number in current,
-                    outcomes,
-                    info,
-                    profile,
-                    cell_timeout,
-                    board,
-                )
-                board.after(plan, outcomes[number])
+            outcomes = _in_turn(job, plans, current, workers)
         except KeyboardInterrupt:
-            board.interrupted(number)
+            board.interrupted()
             raise
-    report = Report(folder, profile, info, tuple(outcomes.values()))
+    ended = tuple(outcomes[number] for number in plans)
+    report = Report(folder, profile, info, ended, time.monotonic() - begun)
     _summary(console, report, project)
     return report
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all chapters of one run share; ``stop`` is set when the run is given up."""
+
+    project: Project
+    folder: Path
+    work: Path
+    profile: str
+    info: CohortInfo
+    cell_timeout: int
+    board: _Board
+    stop: threading.Event
+
+
+def _in_turn(job: _Job, plans: Mapping[str, Plan], current: set[str], workers: int) -> dict[str, Outcome]:
+    """Run every chapter once those it needs have ended; of several at a time, what most waits for goes first.
+
+    Whatever is raised here, Ctrl-C included, ends all kernels.
+    """
+    left = _time_left(plans)
+    waiting = sorted(plans, key=lambda number: -left[number]) if workers > 1 else list(plans)
+    outcomes: dict[str, Outcome] = {}
+    running: dict[Future[Outcome], str] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while waiting or running:
+                ready = [n for n in waiting if all(need in outcomes for need in plans[n].chapter.needs)]
+                for number in ready[: workers - len(running)]:
+                    waiting.remove(number)
+                    running[pool.submit(_one, job, plans[number], number in current, dict(outcomes))] = number
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    outcomes[number] = future.result()
+                    job.board.after(plans[number], outcomes[number])
+        except BaseException:
+            from pdlib.execute import stop_kernels
+
+            job.stop.set()
+            stop_kernels()
+            raise
+    return outcomes
+
+
+def _time_left(plans: Mapping[str, Plan]) -> dict[str, float]:
+    """Seconds from the start of each chapter to the end of the last that waits for it, as far as is known."""
+    left: dict[str, float] = {}
+    for number in reversed(plans):  # a chapter stands behind those it needs
+        behind = [left[n] for n, plan in plans.items() if number in plan.chapter.needs]
+        left[number] = (plans[number].expected or 0.0) + max(behind, default=0.0)
+    return left
 
 
 def _current(plan: Plan, folder: Path) -> bool:
@@ -439,18 +489,7 @@ def _current(plan: Plan, folder: Path) -> bool:
     return is_whole(copy, folder / "pages" / plan.chapter.number)
 
 
-def _one(
-    project: Project,
-    folder: Path,
-    work: Path,
-    plan: Plan,
-    is_current: bool,
-    earlier: Mapping[str, Outcome],
-    info: CohortInfo,
-    profile: str,
-    cell_timeout: int,
-    board: _Board,
-) -> Outcome:
+def _one(job: _Job, plan: Plan, is_current: bool, earlier: Mapping[str, Outcome]) -> Outcome:
     number = plan.chapter.number
     if is_current:
         return Outcome(number, "up to date")
@@ -459,48 +498,48 @@ def _one(
         return Outcome(number, "left out", problem=f"needs chapter {', '.join(missing)}, which did not run")
     started = time.monotonic()
     try:
-        board.before(plan)
-        _execute(project, folder, work, plan, info, profile, cell_timeout, board)
+        job.board.before(plan)
+        _execute(job, plan)
     except ChapterError as error:
         return Outcome(number, "failed", time.monotonic() - started, str(error))
     return Outcome(number, "done", time.monotonic() - started)
 
 
-def _execute(
-    project: Project,
-    folder: Path,
-    work: Path,
-    plan: Plan,
-    info: CohortInfo,
-    profile: str,
-    cell_timeout: int,
-    board: _Board,
-) -> None:
+def _execute(job: _Job, plan: Plan) -> None:
     # imported here, for papermill takes a second that `status` and `--help` need not wait
     from pdlib.execute import execute, kernel_environment
 
     chapter = plan.chapter
-    part, pages = work / chapter.path.name, work / "pages" / chapter.number
+    part, pages = job.work / chapter.path.name, job.work / "pages" / chapter.number
     with paths.writing_errors(pages):
         shutil.rmtree(pages, ignore_errors=True)
         pages.mkdir(parents=True)
-    env = kernel_environment(pages, project.root, project.build)
-    env["PDLIB_RUN_DIR"] = str(folder)  # the audit reads what the other chapters of this run found
-    if info.folder:
-        env["PDLIB_DATA"] = info.folder  # the chapter asks for the real cohort and finds it where the run did
+    env = kernel_environment(pages, job.project.root, job.project.build)
+    env["PDLIB_RUN_DIR"] = str(job.folder)  # the audit reads what the other chapters of this run found
+    if job.info.folder:
+        env["PDLIB_DATA"] = job.info.folder  # the chapter asks for the real cohort and finds it where the run did
     started, begun = datetime.now().astimezone(), time.monotonic()
+
+    def on_cell(index: int) -> None:
+        if job.stop.is_set():  # its kernel was starting when the others were ended
+            raise ChapterError(f"{chapter.path.name} was stopped")
+        job.board.cell(chapter.number, index)
+
     try:
         notebook = execute(
             chapter.path,
             part,
             plan.changed,
             env=env,
-            folder=project.root,
-            cell_timeout=cell_timeout,
-            on_cell=board.cell,
+            folder=job.project.root,
+            cell_timeout=job.cell_timeout,
+            on_cell=on_cell,
         )
     except ChapterError as error:
-        raise _with_saved_copy(error, part, folder / "failed" / chapter.path.name, plan, project) from error
+        if job.stop.is_set():
+            raise
+        saved = job.folder / "failed" / chapter.path.name
+        raise _with_saved_copy(error, part, saved, plan, job.project) from error
     # its key was made when the run began; what was edited since must not be kept under it
     now = key_parts(read_chapter(chapter.path), plan.parameters, plan.cohort, plan.parts["needs"])
     if changed := differences(plan.parts, now):
@@ -512,18 +551,18 @@ def _execute(
         **notebook.metadata.get("pdlib", {}),
         "key": plan.key,
         "parts": plan.parts,
-        "profile": profile,
+        "profile": job.profile,
         "overrides": dict(plan.overrides),
         "cohort": {
-            "kind": info.kind,
-            "source": (plan.cohort or info).source,
+            "kind": job.info.kind,
+            "source": (plan.cohort or job.info).source,
             "fingerprint": plan.cohort.fingerprint if plan.cohort else None,
         },
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - begun, 1),
         "pages": side_files(pages),
     }
-    _keep(notebook, pages, folder, chapter)
+    _keep(notebook, pages, job.folder, chapter)
 
 
 def _with_saved_copy(
@@ -594,12 +633,20 @@ def _synthetic_note(console: Console, info: CohortInfo) -> None:
 
 
 def _announce(
-    console: Console, profile: str, info: CohortInfo, plans: Mapping[str, Plan], current: set[str]
+    console: Console,
+    profile: str,
+    info: CohortInfo,
+    plans: Mapping[str, Plan],
+    current: set[str],
+    workers: int,
 ) -> None:
     _synthetic_note(console, info)
-    waiting = [plan for number, plan in plans.items() if number not in current]
-    known = [plan.expected for plan in waiting if plan.expected is not None]
-    expected = clock(sum(known) if known else None) + ("" if len(known) in (0, len(waiting)) else " or more")
+    waiting = {number: plan for number, plan in plans.items() if number not in current}
+    known = [plan.expected for plan in waiting.values() if plan.expected is not None]
+    # no run is shorter than its longest way through the chapters, nor than its work shared among the workers
+    longest = max(_time_left(waiting).values(), default=0.0)
+    expected = clock(max(longest, sum(known) / workers) if known else None)
+    expected += "" if len(known) in (0, len(waiting)) else " or more"
     what = f"{len(waiting)} to run, expected {expected}" if waiting else "all up to date"
     console.print(
         f"profile {profile} · {escape(info.source)} · {len(plans)} chapters, {what}", highlight=False
@@ -620,7 +667,7 @@ class _Board:
             TextColumn("of {task.fields[expected]}"),
         )
         self.live = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task: Any = None
+        self.tasks: dict[str, Any] = {}
 
     def __enter__(self) -> _Board:
         self.live.start()
@@ -636,19 +683,18 @@ class _Board:
         chapter = plan.chapter
         label = f"{self._place(chapter.number)} {chapter.name}"
         cells = nbformat.read(chapter.path, as_version=4).cells
-        self.task = self.live.add_task(
+        self.tasks[chapter.number] = self.live.add_task(
             label, total=len(cells) + bool(plan.changed), expected=clock(plan.expected)
         )
         if not self.console.is_terminal:
             self._line(f"{label} … expected {clock(plan.expected)}")
 
-    def cell(self, index: int) -> None:
-        self.live.update(self.task, completed=index)
+    def cell(self, number: str, index: int) -> None:
+        self.live.update(self.tasks[number], completed=index)
 
     def after(self, plan: Plan, outcome: Outcome) -> None:
-        if self.task is not None:
-            self.live.remove_task(self.task)
-            self.task = None
+        if plan.chapter.number in self.tasks:
+            self.live.remove_task(self.tasks.pop(plan.chapter.number))
         name, place = plan.chapter.name, self._place(plan.chapter.number)
         if outcome.state == "done":
             self._line(f"{place} {name} [green]done[/] in {clock(outcome.seconds)}")
@@ -659,9 +705,10 @@ class _Board:
         elif outcome.state == "left out":
             self._line(f"{place} {name} [yellow]left out[/]: {escape(outcome.problem)}")
 
-    def interrupted(self, number: str) -> None:
+    def interrupted(self) -> None:
+        at = f"in chapter {' and '.join(sorted(self.tasks))}; " if self.tasks else ""
         self._line(
-            f"[yellow]stopped[/] in chapter {number}; its kernel is ended. Chapters that ended are kept, "
+            f"[yellow]stopped[/] {at}no kernel is left running. Chapters that ended are kept, "
             "and so are the folds a chapter had stored: the same command goes on from there."
         )
 
@@ -672,9 +719,8 @@ class _Board:
 def _summary(console: Console, report: Report, project: Project) -> None:
     states = [outcome.state for outcome in report.outcomes]
     counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-    took = clock(sum(outcome.seconds for outcome in report.outcomes))
     console.print(
-        f"{counts} · {took} · {escape(project.shown(report.folder))}", highlight=False, soft_wrap=True
+        f"{counts} · {clock(report.seconds)} · {escape(project.shown(report.folder))}", highlight=False, soft_wrap=True
     )
     _synthetic_note(console, report.cohort)
 

@@ -287,7 +287,7 @@ def test_ctrl_c_stops_the_kernel_keeps_what_ended_and_says_how_to_go_on(project)
     slow = (
         f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     )
-    write_notebook(project, "02_slow", slow)
+    write_notebook(project, "02_slow", slow, needs=["01"])
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(RUNNER), str(project.root)],
         cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -310,6 +310,56 @@ def test_ctrl_c_stops_the_kernel_keeps_what_ended_and_says_how_to_go_on(project)
     assert list(folder.glob(".work*")) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
+
+
+def waits_for(name: str, other: str) -> str:
+    """Code of a chapter that ends only when the other one has begun, too."""
+    return textwrap.dedent(f"""
+        import os, pathlib, time
+        here = pathlib.Path(os.environ["PDLIB_RUN_DIR"])
+        (here / "{name}").write_text("begun")
+        until = time.monotonic() + 60
+        while not (here / "{other}").exists():
+            assert time.monotonic() < until, "the other chapter did not run at the same time"
+            time.sleep(0.05)
+    """).strip()
+
+
+def test_two_workers_run_two_chapters_at_the_same_time_each_after_what_it_needs(project):
+    write_notebook(project, "02_two", waits_for("two", "three"), needs=["01"])
+    write_notebook(project, "03_three", waits_for("three", "two"), needs=["01"])
+    there = (
+        "import os, pathlib\n"
+        'print(sorted(p.name for p in pathlib.Path(os.environ["PDLIB_RUN_DIR"]).glob("*.ipynb")))'
+    )
+    write_notebook(project, "04_four", there, needs=["02", "03"])
+    before = os.getcwd()
+    report, _ = go(project, workers=2)
+    assert states(report) == dict.fromkeys(("01", "02", "03", "04"), "done")
+    seen = nbformat.read(report.folder / "04_four.ipynb", as_version=4).cells[-1].outputs[0].text
+    assert seen.strip() == "['01_one.ipynb', '02_two.ipynb', '03_three.ipynb']"
+    assert os.getcwd() == before
+
+
+def test_a_failure_beside_another_chapter_leaves_that_one_alone(project):
+    write_notebook(project, "02_bad", "raise ValueError('no')")
+    write_notebook(project, "03_good", "import time\ntime.sleep(2)")
+    report, _ = go(project, workers=2)
+    assert states(report) == {"01": "done", "02": "failed", "03": "done"}
+
+
+def test_what_most_of_the_run_waits_for_goes_first(project, monkeypatch):
+    for name, needs in (("02_alone", ()), ("03_start", ()), ("04_end", ("03",))):
+        write_notebook(project, name, "1", needs=needs)
+    write_profile(project, minutes={"01": 1, "02": 3, "03": 1, "04": 4})
+    _, _, plans = run.make_plans(project, "smoke")
+    assert run._time_left(plans) == {"01": 60, "02": 180, "03": 300, "04": 240}
+    begun = []
+    monkeypatch.setattr(
+        run, "_one", lambda job, plan, *_: begun.append(plan.chapter.number) or run.Outcome(begun[-1], "done")
+    )
+    go(project, workers=2)
+    assert begun[0] == "03" and set(begun) == {"01", "02", "03", "04"}
 
 
 def test_status_and_why_tell_when_how_long_and_what_changed(project):
