@@ -42,6 +42,16 @@ CELLS = {
     4: 4 * 5,
     5: 4 * 5,
 }  # cells of the five tables, without their headings
+PRINTED_ACCURACY = 0.99  # Tables 3–5, pp. 38–41; p. 1 prints 99.06 %
+# the rows of the book's one figure: what, kind, chapter and file of its numbers, which row of the file
+HEADLINE = (
+    ("age alone,\nno voice", "no voice", "10", "models.csv", {"model": "age", "metric": "accuracy"}),
+    ("CustNetGC,\nnew speakers", "honest", "10", "models.csv",
+     {"model": "custnetgc", "variant": "paper", "metric": "accuracy"}),
+    ("… after one leak", "leak", "16", "ladder-intervals.csv", {"rung": "teacher", "labels": "true"}),
+    ("… the same leak,\ndiagnoses at random", "leak", "16", "ladder-intervals.csv",
+     {"rung": "teacher", "labels": "shuffled"}),
+)  # fmt: skip
 _ROUNDING = 1e-9  # what binary fractions add to a printed decimal
 _SAME_RUN = 1e-6  # relative; two machines round the last digits differently
 
@@ -356,6 +366,36 @@ def current_values(
         if number and number["value"] is not None:
             values[claim.id] = Value(number["value"], number["low"], number["high"], number["profile"], "")
     return values, said
+
+
+def headline_rows() -> pd.DataFrame | None:
+    """Value and interval of each row of `HEADLINE` in this run of the whole book.
+
+    Returns
+    -------
+    DataFrame or None
+        Columns what, kind, value, low, high; None where the audit's notebook is executed alone.
+
+    Raises
+    ------
+    DataError
+        When a chapter's file does not have exactly one such row.
+    """
+    run = os.environ.get("PDLIB_RUN_DIR")
+    if not run:
+        return None
+    rows = []
+    for what, kind, chapter, file, wanted in HEADLINE:
+        path = Path(run) / "pages" / chapter / file
+        try:
+            table = pd.read_csv(path, dtype=str)
+        except FileNotFoundError:
+            raise DataError(f"chapter {chapter} left no {file}", f"run chapter {chapter} again") from None
+        found = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        if len(found) != 1:
+            raise DataError(f"{path.name} has {len(found)} rows with {wanted}", f"run chapter {chapter} again")
+        rows.append({"what": what, "kind": kind} | found.iloc[0][["value", "low", "high"]].astype(float).to_dict())
+    return pd.DataFrame(rows)
 
 
 def read_reproduced(path: Path | None = None) -> dict[str, Value]:

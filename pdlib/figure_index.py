@@ -23,6 +23,7 @@ from PIL import Image
 
 from pdlib import paths
 from pdlib.claims import Claim
+from pdlib.errors import PublishError
 from pdlib.markup import SYNTHETIC, cell_anchor, with_cell
 
 PAPER_FIGURES = range(1, 31)
@@ -241,14 +242,19 @@ def numbers_in(text: str) -> set[int]:
 
 
 # ── the page ───────────────────────────────────────────────────────────────────────────────────────────
-def index_page(chapters: Iterable[Staged], static: Path, claims: Iterable[Claim] | None, heading: str) -> str:
+def index_page(
+    chapters: Iterable[Staged],
+    shown: Mapping[str, list[Ours]],
+    claims: Iterable[Claim] | None,
+    heading: str,
+) -> str:
     """The page that lists the paper's thirty figures with ours, and below them our further figures.
 
     Parameters
     ----------
     chapters : iterable of Staged
-    static : Path
-        Folder of static files; see `shown_by`.
+    shown : mapping
+        What each chapter shows (`shown_by`), by number.
     claims : iterable of Claim, optional
         The ledger; its rows ``fig-1`` to ``fig-30`` are used.
     heading : str
@@ -260,7 +266,6 @@ def index_page(chapters: Iterable[Staged], static: Path, claims: Iterable[Claim]
         MyST Markdown with tables and figures in HTML.
     """
     chapters = list(chapters)
-    shown = {chapter.number: shown_by(chapter, static) for chapter in chapters}
     items = [item for found in shown.values() for item in found]
     known = {claim.id: claim for claim in claims or ()}
     rows = [_row(number, items, chapters, known.get(f"fig-{number}")) for number in PAPER_FIGURES]
@@ -349,6 +354,44 @@ def _card(item: Ours) -> str:
         f'<a href="{item.place}">{"Table" if item.what == "table" else "Figure"} in chapter {chapter.number}</a>'
         f"<small>Numbers: {numbers}</small><small>Code: {code}</small></figcaption></figure>"
     )
+
+
+_PLACE = re.compile(r"^<!-- figure (\d\d) ([a-z0-9-]+) -->$", re.MULTILINE)
+
+
+def place_figures(text: str, shown: Mapping[str, list[Ours]]) -> str:
+    """A page's text with every line ``<!-- figure NN key -->`` replaced by that chapter's figure and a link to it.
+
+    Parameters
+    ----------
+    text : str
+        Markdown of a page that is one folder below the site's root.
+    shown : mapping
+        What each chapter shows (`shown_by`), by number.
+
+    Raises
+    ------
+    PublishError
+        When the chapter shows no such figure.
+    """
+
+    def placed(match: re.Match[str]) -> str:
+        number, key = match.groups()
+        item = next((i for i in shown.get(number, ()) if i.key == key and i.picture), None)
+        if item is None:
+            raise PublishError(
+                f"a page wants figure {key!r} of chapter {number}, which shows none of this name",
+                f"run the chapter again: python -m pdlib run --only {number}",
+            )
+        width, height = item.size
+        mark = f'<strong class="pd-synthetic">{SYNTHETIC}</strong> ' if item.synthetic else ""
+        return (
+            f'<figure class="pd-placed"><img class="pd-image dark-light" alt="{escape(item.alt)}" width="{width}" '
+            f'height="{height}" src="../_static/{item.picture}"><figcaption class="pd-caption">{mark}'
+            f'{escape(item.caption)} <a href="{item.place}">Its data, code and stamp</a></figcaption></figure>'
+        )
+
+    return _PLACE.sub(placed, text)
 
 
 def _first_sentence(text: str) -> str:

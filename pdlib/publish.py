@@ -304,12 +304,16 @@ def stage(
             _stage_chapter(chapter, folder, target, static, _notices(chapter, records[number]))
             for number, chapter in chapters.items()
         ]
+        shown = {chapter.number: figure_index.shown_by(chapter, static) for chapter in staged}
+        for page in sorted((target / "book").glob("*.md")):
+            text = page.read_text(encoding="utf-8")
+            page.write_text(figure_index.place_figures(text, shown), encoding="utf-8")
         page = target / f"{figure_index.PAGE}.md"
         if page.is_file():
             heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
             ledger = project.root / "data" / "claims.csv"
             claims = read_claims(ledger) if ledger.is_file() else None
-            page.write_text(figure_index.index_page(staged, static, claims, heading), encoding="utf-8")
+            page.write_text(figure_index.index_page(staged, shown, claims, heading), encoding="utf-8")
     return target
 
 

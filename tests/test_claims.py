@@ -336,3 +336,35 @@ def test_without_a_run_only_a_page_on_the_recordings_shows_stored_values(project
     stored = {c.id for c in ledger if c.chapter != "18"} & set(claims.read_reproduced())
     assert set(claims.current_values(ledger, "real", "18", {})[0]) == stored and stored
     assert claims.current_values(ledger, "synthetic", "18", {})[0] == {}
+
+
+def headline_files(folder):
+    (folder / "pages" / "10").mkdir(parents=True)
+    (folder / "pages" / "16").mkdir(parents=True)
+    (folder / "pages" / "10" / "models.csv").write_text(
+        "index,model,variant,protocol,metric,value,low,high\n"
+        "0,age,none,speaker,accuracy,0.8,0.7,0.9\n1,age,none,speaker,auc,0.9,0.8,1\n"
+        "2,custnetgc,paper,speaker,accuracy,0.5,0.4,0.6\n3,custnetgc,sound,speaker,accuracy,0.55,0.4,0.6\n"
+    )
+    (folder / "pages" / "16" / "ladder-intervals.csv").write_text(
+        "index,model,rung,labels,metric,value,low,high\n"
+        "0,custnetgc,teacher,true,accuracy,1,1,1\n1,custnetgc,teacher,shuffled,accuracy,0.98,0.9,1\n"
+    )
+
+
+def test_the_one_figure_takes_its_four_rows_from_the_run_it_stands_in(tmp_path, monkeypatch):
+    headline_files(tmp_path)
+    monkeypatch.setenv("PDLIB_RUN_DIR", str(tmp_path))
+    rows = claims.headline_rows()
+    assert list(rows["value"]) == [0.8, 0.5, 1.0, 0.98]
+    assert list(rows["kind"]) == ["no voice", "honest", "leak", "leak"]
+
+
+def test_the_one_figure_refuses_a_run_without_one_of_its_rows_and_is_not_drawn_alone(tmp_path, monkeypatch):
+    headline_files(tmp_path)
+    (tmp_path / "pages" / "10" / "models.csv").write_text("model,variant,metric,value,low,high\n")
+    monkeypatch.setenv("PDLIB_RUN_DIR", str(tmp_path))
+    with pytest.raises(DataError, match="models.csv has 0 rows"):
+        claims.headline_rows()
+    monkeypatch.delenv("PDLIB_RUN_DIR")
+    assert claims.headline_rows() is None

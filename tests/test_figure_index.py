@@ -14,8 +14,18 @@ from PIL import Image
 
 from pdlib import figure_index
 from pdlib.claims import read_claims
+from pdlib.errors import PublishError
 from pdlib.execute import INJECTED
-from pdlib.figure_index import PAPER_FIGURES, Staged, clean, index_page, link_cells, note_cells, shown_by
+from pdlib.figure_index import (
+    PAPER_FIGURES,
+    Staged,
+    clean,
+    index_page,
+    link_cells,
+    note_cells,
+    place_figures,
+    shown_by,
+)
 from pdlib.markup import CELL_LINKS, CELL_NAME, with_cell
 
 SVG = (
@@ -223,7 +233,9 @@ def claims(tmp_path):
 @pytest.fixture
 def page(tmp_path, chapter, claims):
     side_files(tmp_path / "static")
-    return index_page([chapter], tmp_path / "static", claims, "All figures")
+    return index_page(
+        [chapter], {chapter.number: shown_by(chapter, tmp_path / "static")}, claims, "All figures"
+    )
 
 
 def row(page, number):
@@ -297,7 +309,8 @@ def test_the_size_of_a_drawn_figure_is_read_from_its_own_svg(tmp_path, notebook)
 
 
 def test_without_a_ledger_or_side_files_the_page_still_stands_and_says_so(tmp_path, chapter):
-    page = index_page([chapter], tmp_path / "static", None, "All figures")
+    shown = {chapter.number: shown_by(chapter, tmp_path / "static")}
+    page = index_page([chapter], shown, None, "All figures")
     assert "no ledger of claims" in page
     assert all("No figure of ours." in row(page, number) for number in PAPER_FIGURES)
 
@@ -312,3 +325,14 @@ def test_without_a_ledger_or_side_files_the_page_still_stands_and_says_so(tmp_pa
 )
 def test_numbers_of_figures_are_read_with_their_ranges(text, numbers):
     assert figure_index.numbers_in(text) == numbers
+
+
+def test_a_page_gets_the_figure_it_names_and_a_name_that_is_not_shown_is_refused(tmp_path, chapter):
+    side_files(tmp_path / "static")
+    shown = {"05": shown_by(chapter, tmp_path / "static")}
+    item = next(i for i in shown["05"] if i.picture)
+    placed = place_figures(f"# Page\n\n<!-- figure 05 {item.key} -->\n\nText.", shown)
+    assert f'src="../_static/{item.picture}"' in placed and f'href="{item.place}"' in placed
+    assert placed.startswith("# Page") and placed.endswith("Text.")
+    with pytest.raises(PublishError, match="'nothing' of chapter 05"):
+        place_figures("<!-- figure 05 nothing -->", shown)

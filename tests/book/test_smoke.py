@@ -83,12 +83,22 @@ def test_the_strict_build_gives_every_page_of_the_table_of_contents(book, site):
 
 def test_every_statement_of_the_front_page_leads_to_its_evidence_in_one_click(site):
     page = (site / "book" / "intro.html").read_text(encoding="utf-8")
+    first, *_ = re.findall(r"<ol[^>]*>(.*?)</ol>", page, re.DOTALL)
     box = re.search(r'<div class="pd-holds admonition">(.*?)</div>', page, re.DOTALL)[1]
-    statements = box.split("<li>")[1:]
-    assert len(statements) == 9
-    for statement in statements:
+    sentences, statements = (part.split("<li>")[1:] for part in (first, box))
+    assert (len(sentences), len(statements)) == (5, 6)
+    for statement in [*sentences[1:], *statements]:
         path, anchor = re.findall(r'href="\.\./(notebooks/[^"#]+)#([^"]+)"', statement)[-1]
         assert f'id="{anchor}"' in (site / path).read_text(encoding="utf-8")
+
+
+def test_the_front_page_has_the_figure_of_the_whole_book_and_a_link_to_what_made_it(site):
+    page = (site / "book" / "intro.html").read_text(encoding="utf-8")
+    figure = re.search(r'<figure class="pd-placed">.*?</figure>', page, re.DOTALL)[0]
+    picture = re.search(r'src="\.\./([^"]+\.svg)"', figure)[1]
+    assert (site / picture).is_file() and "SYNTHETIC" in figure
+    assert 'href="../notebooks/18_audit.html#pd-18-answer"' in figure
+    assert 'id="pd-18-answer"' in (site / "notebooks" / "18_audit.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.browser
@@ -127,7 +137,9 @@ def test_every_equation_and_algorithm_of_the_paper_is_treated_in_a_chapter(execu
     equations = set().union(
         *(numbers_in(found) for found in re.findall(r"(?i)\b(?:eq\.|equations?) ([\d–\-, and]*\d)", text))
     )
-    algorithms = set().union(*(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text)))
+    algorithms = set().union(
+        *(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text))
+    )
     assert set(range(1, 33)) - equations == set()
     assert {1, 2, 3, 4} - algorithms == set()
 
