@@ -25,6 +25,7 @@ from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
 from pdlib.params import Chapter, Project, read_chapters
 from pdlib.run import is_whole, read_record, source_hash
+from pdlib.teaching import label_solutions
 
 LARGEST_FILE = 3_000_000
 _CLOSED = "http://127.0.0.1:9"
@@ -319,6 +320,7 @@ def _stage_chapter(chapter: Chapter, folder: Path, target: Path, static: Path, n
     source = static / "notebooks" / chapter.path.name
     source.write_text(nbformat.writes(figure_index.clean(notebook)) + "\n", encoding="utf-8")
     cells = figure_index.link_cells(notebook, number, chapter.name)
+    label_solutions(notebook)
     for text in notices:
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="notice"))
     (target / "notebooks" / chapter.path.name).write_text(nbformat.writes(notebook), encoding="utf-8")

@@ -81,6 +81,17 @@ def exercises(notebook: Any, name: str) -> list[Exercise]:
     return found
 
 
+def label_solutions(notebook: Any) -> None:
+    """Let the fold over each solution's code say what is under it; changes ``notebook``."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and _has(cell, SOLUTION):
+            prompts = {
+                "code_prompt_show": "Show the solution's code",
+                "code_prompt_hide": "Hide the solution's code",
+            }
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
+
+
 # ── one copy ───────────────────────────────────────────────────────────────────────────────────────────
 def student_copy(
     chapter: Chapter, values: Mapping[str, Any] | None = None, links: Mapping[str, str] | None = None
