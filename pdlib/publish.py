@@ -19,7 +19,7 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import figure_index, paths
+from pdlib import figure_index, paper_map, paths
 from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
@@ -284,7 +284,8 @@ def stage(
     """Lay configuration, pages, executed chapters and side files out as one source folder for the builder.
 
     Executed chapters keep their sources' relative paths, so that links made from them hold. What they show is linked
-    to the cell that made it and to the notebook without outputs, and the index of figures is written from it.
+    to the cell that made it and to the notebook without outputs; the index of figures and the map of the paper are
+    written from it.
     """
     target = project.build / "stage"
     with paths.writing_errors(target):
@@ -305,13 +306,28 @@ def stage(
             _stage_chapter(chapter, folder, target, static, _notices(chapter, records[number]))
             for number, chapter in chapters.items()
         ]
-        page = target / f"{figure_index.PAGE}.md"
-        if page.is_file():
-            heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            ledger = project.root / "data" / "claims.csv"
-            claims = read_claims(ledger) if ledger.is_file() else None
-            page.write_text(figure_index.index_page(staged, static, claims, heading), encoding="utf-8")
+        _fill_pages(project, target, staged)
     return target
+
+
+def _fill_pages(project: Project, target: Path, staged: list[Staged]) -> None:
+    """Write the pages that are made from what the chapters show, where the book has them."""
+    ledger = project.root / "data" / "claims.csv"
+    claims = read_claims(ledger) if ledger.is_file() else None
+    index, paper = target / f"{figure_index.PAGE}.md", target / f"{paper_map.PAGE}.md"
+    if index.is_file():
+        text = figure_index.index_page(staged, index.parent / "_static", claims, _heading(index))
+        index.write_text(text, encoding="utf-8")
+    if paper.is_file():
+        text = paper_map.without_ledger(_heading(paper))
+        if claims is not None:
+            sections = paper_map.read_sections(project.root / "data" / "sections.csv")
+            text = paper_map.map_page(staged, claims, sections, _heading(paper), index.is_file())
+        paper.write_text(text, encoding="utf-8")
+
+
+def _heading(page: Path) -> str:
+    return page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def _stage_chapter(chapter: Chapter, folder: Path, target: Path, static: Path, notices: list[str]) -> Staged:

@@ -7,9 +7,11 @@ import shutil
 
 import nbformat
 import pytest
+from pypdf import PdfReader
 from rich.console import Console
 
 from pdlib import paths, publish, run
+from pdlib.claims import REQUIRED
 from pdlib.params import Project
 from tests.browser import look_at
 
@@ -91,6 +93,40 @@ def test_every_statement_of_the_front_page_leads_to_its_evidence_in_one_click(si
         assert f'id="{anchor}"' in (site / path).read_text(encoding="utf-8")
 
 
+def test_the_map_of_the_paper_has_a_row_for_every_item_of_it(site):
+    """That each row leads to a place that is there, the look through the site has checked."""
+    page = (site / "book" / "paper_map.html").read_text(encoding="utf-8")
+    for prefix, count in REQUIRED.items():
+        assert sorted(map(int, re.findall(rf'<tr id="{prefix}-(\d+)"', page))) == list(range(1, count + 1))
+
+
+def test_words_of_the_glossary_are_linked_on_every_chapter(book, site):
+    bare = [
+        page
+        for page in publish.toc_files(book)
+        if page.startswith("notebooks/")
+        and 'href="../book/glossary.html#term-' not in (site / f"{page}.html").read_text(encoding="utf-8")
+    ]
+    assert bare == []
+
+
+@pytest.mark.browser
+def test_the_teaching_guide_prints_on_two_pages(site, tmp_path):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not chromium:
+        pytest.skip("no chromium on this machine: nothing could be printed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((site / "book" / "teaching_guide.html").resolve().as_uri())
+        margin = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
+        page.pdf(path=str(tmp_path / "guide.pdf"), format="A4", margin=margin)
+        browser.close()
+    assert len(PdfReader(tmp_path / "guide.pdf").pages) <= 2
+
+
 @pytest.mark.browser
 def test_every_page_says_synthetic_sets_its_equations_and_asks_for_nothing_elsewhere(book, site):
     seen = look_at(site, publish.toc_files(book), "SYNTHETIC DATA")
@@ -127,7 +163,9 @@ def test_every_equation_and_algorithm_of_the_paper_is_treated_in_a_chapter(execu
     equations = set().union(
         *(numbers_in(found) for found in re.findall(r"(?i)\b(?:eq\.|equations?) ([\d–\-, and]*\d)", text))
     )
-    algorithms = set().union(*(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text)))
+    algorithms = set().union(
+        *(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text))
+    )
     assert set(range(1, 33)) - equations == set()
     assert {1, 2, 3, 4} - algorithms == set()
 
