@@ -3,6 +3,7 @@
 #   make test                              every test
 #   make html                              pages of the committed edition, nothing executed
 #   make edition                           run the full profile on the real recordings into book/edition
+#   make student                           copies of the chapters without solutions, in student/ (ARGS="--out DIR")
 #   make clean                             remove _build (results, runs, pages); .venv and data stay
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ STAMP := $(VENV)/.installed
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: book test html edition clean environment help
+.PHONY: book test html edition student clean environment help
 
 book: environment
 	@$(PY) -m pdlib book --profile "$(PROFILE)" $(if $(COHORT),--cohort "$(COHORT)")
@@ -30,11 +31,14 @@ html: environment
 edition: environment
 	@$(PY) -m pdlib edition
 
+student: environment
+	@$(PY) -m pdlib student $(ARGS)
+
 clean:
 	rm -rf _build
 
 help:
-	@sed -n '1,6s/^# *//p' Makefile
+	@sed -n '/^$$/q;s/^# *//p' Makefile
 
 environment: $(STAMP)
 

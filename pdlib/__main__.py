@@ -1,4 +1,4 @@
-"""The command line: ``python -m pdlib fetch | run | book | html | edition | status | why | audit``."""
+"""The command line: ``python -m pdlib fetch | run | book | html | edition | status | why | audit | student``."""
 
 from __future__ import annotations
 
@@ -274,6 +274,34 @@ def audit(
         _show_audit(console, done, rows, whole=bool(claim))
     if done.problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def student(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the copies; student/ beside the Makefile if not given."),
+    ] = None,
+    profile: ProfileOption = "quick",
+    solutions: Annotated[
+        Path | None,
+        typer.Option("--solutions", help="Also write every exercise with its solution to this file."),
+    ] = None,
+) -> None:
+    """Write the chapters without the solutions of their exercises, for a class."""
+    from pdlib import teaching
+
+    folder = out or PROJECT.root / "student"
+    written = teaching.write_copies(PROJECT, folder, profile)
+    said = [
+        f"chapters without their solutions ({len(written) - 1}) and a README are in {PROJECT.shown(folder)}"
+    ]
+    if solutions:
+        said.append(
+            f"the solutions are in {teaching.write_solutions(PROJECT, solutions)}; keep them to yourself"
+        )
+    for line in said:
+        _console().print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _show_audit(console: Console, done: claims.Audit, rows: Sequence[claims.Claim], whole: bool) -> None:

@@ -19,12 +19,13 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import figure_index, paths
+from pdlib import figure_index, paper_map, paths
 from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
 from pdlib.params import Chapter, Project, read_chapters
 from pdlib.run import is_whole, read_record, source_hash
+from pdlib.teaching import label_solutions
 
 LARGEST_FILE = 3_000_000
 _CLOSED = "http://127.0.0.1:9"
@@ -283,7 +284,8 @@ def stage(
     """Lay configuration, pages, executed chapters and side files out as one source folder for the builder.
 
     Executed chapters keep their sources' relative paths, so that links made from them hold. What they show is linked
-    to the cell that made it and to the notebook without outputs, and the index of figures is written from it.
+    to the cell that made it and to the notebook without outputs; the index of figures and the map of the paper are
+    written from it.
     """
     target = project.build / "stage"
     with paths.writing_errors(target):
@@ -304,17 +306,33 @@ def stage(
             _stage_chapter(chapter, folder, target, static, _notices(chapter, records[number]))
             for number, chapter in chapters.items()
         ]
-        shown = {chapter.number: figure_index.shown_by(chapter, static) for chapter in staged}
-        for page in sorted((target / "book").glob("*.md")):
-            text = page.read_text(encoding="utf-8")
-            page.write_text(figure_index.place_figures(text, shown), encoding="utf-8")
-        page = target / f"{figure_index.PAGE}.md"
-        if page.is_file():
-            heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            ledger = project.root / "data" / "claims.csv"
-            claims = read_claims(ledger) if ledger.is_file() else None
-            page.write_text(figure_index.index_page(staged, shown, claims, heading), encoding="utf-8")
+        _fill_pages(project, target, staged)
     return target
+
+
+def _fill_pages(project: Project, target: Path, staged: list[Staged]) -> None:
+    """Write the pages that are made from what the chapters show, where the book has them."""
+    ledger = project.root / "data" / "claims.csv"
+    claims = read_claims(ledger) if ledger.is_file() else None
+    static = target / "book" / "_static"
+    shown = {chapter.number: figure_index.shown_by(chapter, static) for chapter in staged}
+    for page in sorted((target / "book").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(figure_index.place_figures(text, shown), encoding="utf-8")
+    index, paper = target / f"{figure_index.PAGE}.md", target / f"{paper_map.PAGE}.md"
+    if index.is_file():
+        text = figure_index.index_page(staged, shown, claims, _heading(index))
+        index.write_text(text, encoding="utf-8")
+    if paper.is_file():
+        text = paper_map.without_ledger(_heading(paper))
+        if claims is not None:
+            sections = paper_map.read_sections(project.root / "data" / "sections.csv")
+            text = paper_map.map_page(staged, claims, sections, _heading(paper), index.is_file())
+        paper.write_text(text, encoding="utf-8")
+
+
+def _heading(page: Path) -> str:
+    return page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def _stage_chapter(chapter: Chapter, folder: Path, target: Path, static: Path, notices: list[str]) -> Staged:
@@ -323,6 +341,7 @@ def _stage_chapter(chapter: Chapter, folder: Path, target: Path, static: Path, n
     source = static / "notebooks" / chapter.path.name
     source.write_text(nbformat.writes(figure_index.clean(notebook)) + "\n", encoding="utf-8")
     cells = figure_index.link_cells(notebook, number, chapter.name)
+    label_solutions(notebook)
     for text in notices:
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="notice"))
     (target / "notebooks" / chapter.path.name).write_text(nbformat.writes(notebook), encoding="utf-8")

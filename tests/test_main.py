@@ -173,7 +173,9 @@ def test_audit_of_a_claim_that_does_not_exist_is_wrong_use(ledger, capsys):
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("identical", 0), ("differs", 1)])
-def test_recheck_runs_no_chapter_and_leaves_with_one_when_a_fold_differs(project, capsys, monkeypatch, verdict, code):
+def test_recheck_runs_no_chapter_and_leaves_with_one_when_a_fold_differs(
+    project, capsys, monkeypatch, verdict, code
+):
     from pdlib import cohort, recheck
 
     result = pd.DataFrame([["age", "none", 0, 0, 2, 0.5, 0, verdict]], columns=recheck.COLUMNS)
@@ -185,3 +187,14 @@ def test_recheck_runs_no_chapter_and_leaves_with_one_when_a_fold_differs(project
     left, said = call(capsys, "run", "--recheck", "1")
     assert left == code
     assert "1 of 2 stored folds" in said and not (project.root / "_build").exists()
+
+
+def test_student_writes_copies_and_the_solutions_where_it_is_told(project, capsys, tmp_path):
+    code, said = call(
+        capsys, "student", "--out", str(tmp_path / "class"), "--solutions", str(tmp_path / "all.md")
+    )
+    assert code == 0, said
+    assert sorted(path.name for path in (tmp_path / "class").glob("*")) == [
+        ".student-copies.json", "01_one.ipynb", "README.md",
+    ]  # fmt: skip
+    assert "without their solutions (1)" in said and (tmp_path / "all.md").is_file()

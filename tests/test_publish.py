@@ -297,6 +297,18 @@ def test_what_is_staged_links_figures_to_cells_and_to_the_notebook_without_outpu
     assert account["cell"] == "cell-0"
 
 
+def test_the_fold_over_a_solution_is_staged_with_its_own_words_and_no_other_cell_is_changed(project, folder):
+    def tag(notebook):
+        for cell in notebook.cells[-2:]:
+            cell.metadata["tags"] = ["solution", "hide-cell"]
+
+    change(folder / "02_two.ipynb", tag)
+    cells = nbformat.read(staged(project, folder) / "notebooks" / "02_two.ipynb", as_version=4).cells
+    labels = {cell.id: cell.metadata["mystnb"] for cell in cells if "mystnb" in cell.metadata}
+    said = {"code_prompt_show": "Show the solution's code", "code_prompt_hide": "Hide the solution's code"}
+    assert labels == {"cell-0": said}
+
+
 def test_the_index_of_figures_is_written_when_staged_and_only_where_the_book_has_the_page(project, folder):
     show_something(project, folder)
     (project.root / "data").mkdir(exist_ok=True)

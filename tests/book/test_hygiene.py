@@ -159,7 +159,8 @@ ORDER = [
     ("plots", "markup", "diagrams", "figures"),
     ("execute", "run"),
     ("claims",),
-    ("figure_index",),
+    ("figure_index", "glossary", "code_folds"),
+    ("paper_map", "teaching"),
     ("publish",),
     ("__main__",),
 ]

@@ -7,9 +7,11 @@ import shutil
 
 import nbformat
 import pytest
+from pypdf import PdfReader
 from rich.console import Console
 
 from pdlib import paths, publish, run
+from pdlib.claims import REQUIRED
 from pdlib.params import Project
 from tests.browser import look_at
 
@@ -99,6 +101,40 @@ def test_the_front_page_has_the_figure_of_the_whole_book_and_a_link_to_what_made
     assert (site / picture).is_file() and "SYNTHETIC" in figure
     assert 'href="../notebooks/18_audit.html#pd-18-answer"' in figure
     assert 'id="pd-18-answer"' in (site / "notebooks" / "18_audit.html").read_text(encoding="utf-8")
+
+
+def test_the_map_of_the_paper_has_a_row_for_every_item_of_it(site):
+    """That each row leads to a place that is there, the look through the site has checked."""
+    page = (site / "book" / "paper_map.html").read_text(encoding="utf-8")
+    for prefix, count in REQUIRED.items():
+        assert sorted(map(int, re.findall(rf'<tr id="{prefix}-(\d+)"', page))) == list(range(1, count + 1))
+
+
+def test_words_of_the_glossary_are_linked_on_every_chapter(book, site):
+    bare = [
+        page
+        for page in publish.toc_files(book)
+        if page.startswith("notebooks/")
+        and 'href="../book/glossary.html#term-' not in (site / f"{page}.html").read_text(encoding="utf-8")
+    ]
+    assert bare == []
+
+
+@pytest.mark.browser
+def test_the_teaching_guide_prints_on_two_pages(site, tmp_path):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not chromium:
+        pytest.skip("no chromium on this machine: nothing could be printed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((site / "book" / "teaching_guide.html").resolve().as_uri())
+        margin = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
+        page.pdf(path=str(tmp_path / "guide.pdf"), format="A4", margin=margin)
+        browser.close()
+    assert len(PdfReader(tmp_path / "guide.pdf").pages) <= 2
 
 
 @pytest.mark.browser
