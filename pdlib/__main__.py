@@ -150,6 +150,7 @@ def run(
         return
     from pdlib.run import run as run_chapters
 
+    _speakers(cohort, parameter)
     report = run_chapters(
         profile,
         only=_list(only),
@@ -206,6 +207,7 @@ def book(
     from pdlib.run import run as run_chapters
 
     started, console = time.monotonic(), _console()
+    _speakers(cohort, parameter)
     report = run_chapters(
         profile,
         assignments=parameter or [],
@@ -362,6 +364,16 @@ def audit(
         show_audit(console, done, rows, whole=bool(claim))
     if done.problems:
         raise typer.Exit(1)
+
+
+def _speakers(cohort: str | None, parameter: Sequence[str] | None) -> None:
+    """Bring the workbook of an own cohort up to date with its table, for the workbook is what chapters read."""
+    given = [text.partition("=")[2] for text in parameter or () if text.startswith("cohort=")]
+    folder = Path(cohort or next(iter(given), "auto")).expanduser()
+    if folder.is_dir():
+        from pdlib.own_recordings import refresh
+
+        refresh(folder)
 
 
 def _list(text: str | None) -> list[str] | None:

@@ -102,7 +102,7 @@ def show_check(console: Console, check: Check) -> None:
             f"wrote {escape(check.wrote.name)} from the table: it is what the chapters read\n",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    classes = Table("class", "recordings", "seconds", "rate in Hz", "format", "age in years", "sex")
+    classes = Table("class", "count", "seconds", "rate in Hz", "format", "age in years", "sex")
     for label, rows in check.recordings.groupby("label"):
         seconds, ages = rows["seconds"], rows["age"].astype(float)
         classes.add_row(

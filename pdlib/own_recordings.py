@@ -130,6 +130,25 @@ def check(folder: Path | str, project: Project | None = None, profile: str = "qu
     return Check(folder, profile, table, tuple(findings), answers, wrote)
 
 
+def refresh(folder: Path) -> None:
+    """Write the workbook that the chapters read anew where `TABLE` changed since; do nothing where there is no table.
+
+    Raises
+    ------
+    DataError
+        When the table does not fit the recordings.
+    """
+    if not (folder / TABLE).is_file():
+        return
+    files, _ = _files(folder)
+    stops = [finding for finding in _people(folder, files)[2] if finding.weight == "stops"]
+    if stops:
+        more = f"; and {len(stops) - 1} more" if len(stops) > 1 else ""
+        raise DataError(
+            f"{stops[0].where}: {stops[0].what}{more}", f"all at once: python -m pdlib check {folder}"
+        )
+
+
 def _loads(folder: Path) -> list[Finding]:
     """The chapters' own way of reading has the last word."""
     try:

@@ -160,7 +160,7 @@ ORDER = [
     ("execute", "run"),
     ("claims",),
     ("own_recordings", "listing"),
-    ("figure_index",),
+    ("figure_index", "launch"),
     ("publish",),
     ("__main__",),
 ]
