@@ -504,7 +504,10 @@ def _answers(
             why = f"{own['n_splits']} folds need {needed} speakers of each class; the smaller has {smallest}"
             answers[number] = Answer(chapter.name, "no", why)
         elif lacking:
-            answers[number] = Answer(chapter.name, "no", f"needs chapter {', '.join(lacking)}")
+            others = " and others" if len(lacking) > 1 else ""
+            answers[number] = Answer(
+                chapter.name, "no", f"needs chapter {lacking[0]}{others}, which would not run"
+            )
         else:
             said = "; ".join(filter(None, parts))
             answers[number] = Answer(chapter.name, "in part" if said else "yes", said)
