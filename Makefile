@@ -4,6 +4,7 @@
 #   make html                              pages of the committed edition, nothing executed
 #   make edition                           run the full profile on the real recordings into book/edition
 #   make student                           copies of the chapters without solutions, in student/ (ARGS="--out DIR")
+#   make lab                               JupyterLab on the chapters, with their environment
 #   make clean                             remove _build (results, runs, pages); .venv and data stay
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ STAMP := $(VENV)/.installed
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: book test html edition student clean environment help
+.PHONY: book test html edition student lab clean environment help
 
 book: environment
 	@$(PY) -m pdlib book --profile "$(PROFILE)" $(if $(COHORT),--cohort "$(COHORT)")
@@ -33,6 +34,14 @@ edition: environment
 
 student: environment
 	@$(PY) -m pdlib student $(ARGS)
+
+# Saved in notebooks/, a chapter keeps its outputs, which sources never hold; a copy there would have no chapter's name.
+lab: environment
+	@echo "JupyterLab opens notebooks/, the clean sources: to run one and keep what it shows, copy it out first, such as"
+	@echo "    mkdir -p _build/lab && cp notebooks/05_*.ipynb _build/lab/"
+	@echo "or let \`$(PY) -m pdlib run --only 05\` execute it; \`git checkout notebooks\` takes back what was saved."
+	@PYTHONPATH="$(CURDIR)" JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	  --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 clean:
 	rm -rf _build

@@ -1,4 +1,4 @@
-"""The command line: ``python -m pdlib fetch | run | book | html | edition | status | why | audit | student``."""
+"""The command line: ``python -m pdlib`` and its commands."""
 
 from __future__ import annotations
 
@@ -7,30 +7,55 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from pdlib.errors import PdlibError
 from pdlib.params import Project
-
-if TYPE_CHECKING:
-    from pdlib import claims
 
 # modules that load papermill, pandas or Sphinx are imported by the command that needs them, so help is quick
 
 PROJECT = Project()
 INTERRUPTED = 130
 
+# \b on a line of its own keeps the lines of the paragraph below it as they are
+NOTES = """
+\b
+Start here:
+  python -m pdlib status                      what has been executed, and whether it is up to date
+  python -m pdlib run --profile smoke         every chapter on made-up voices, in minutes
+  python -m pdlib run --only 05 -p seed=7     one chapter with a value of your own
+  python -m pdlib check FOLDER                would the chapters run on my own recordings?
+
+\b
+It leaves with 0 when all is done, 1 when a chapter or a check failed, 2 for wrong use, 130 after Ctrl-C.
+Finished chapters and folds are kept: the same command goes on where it stopped.
+
+\b
+Environment variables, all optional:
+  PDLIB_DATA        folder with HC_AH/, PD_AH/ and Demographics_age_sex.xlsx
+  PDLIB_WEIGHTS     folder of pretrained weights (.weights.h5)
+  PDLIB_RUNS        where executed chapters go, in place of _build/run
+  PDLIB_RESULTS     where trained networks and other results are kept, in place of _build/results
+  PDLIB_REPOSITORY  address of the public repository, for Binder and Colab buttons on the pages
+"""
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  python -m pdlib {line}" for line in lines)
+
+
 app = typer.Typer(
     help="The CustNetGC analysis book: fetch the recordings, run the chapters, build the pages.",
+    epilog=NOTES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"max_content_width": 110},
 )
 
 ProfileOption = Annotated[
@@ -56,7 +81,12 @@ def _console() -> Console:
     return Console()
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "fetch",
+        "fetch --from ~/Downloads",
+    )
+)
 def fetch(
     source: Annotated[
         Path | None, typer.Option("--from", help="A folder that already holds the data set or its archives.")
@@ -71,7 +101,40 @@ def fetch(
     )
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "check ~/my_voices",
+        "check ~/my_voices --profile smoke",
+    )
+)
+def check(
+    folder: Annotated[Path, typer.Argument(help="Two folders of recordings, HC… and PD…, and speakers.csv.")],
+    profile: ProfileOption = "quick",
+) -> None:
+    """Would the chapters run on my own recordings?
+
+    Lists everything that is missing or doubtful at once, and what each chapter would do; leaves with 0 when every
+    chapter would run. Where there is a speakers.csv, writes the workbook that the chapters read. See
+    book/own_recordings.md for how to lay the recordings out.
+    """
+    from pdlib.listing import show_check
+    from pdlib.own_recordings import check as look_through
+
+    found = look_through(folder, PROJECT, profile)
+    show_check(_console(), found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=_examples(
+        "run",
+        "run --profile smoke --cohort synthetic",
+        "run --only 10 -p repeats=3 -p epochs=20",
+        "run --cohort ~/my_voices",
+        "run --recheck 3",
+    )
+)
 def run(
     profile: ProfileOption = "quick",
     cohort: CohortOption = None,
@@ -91,6 +154,7 @@ def run(
         return
     from pdlib.run import run as run_chapters
 
+    _speakers(cohort, parameter)
     report = run_chapters(
         profile,
         only=_list(only),
@@ -128,7 +192,13 @@ def _recheck(count: int, seed: int) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "book",
+        "book --profile full",
+        "book --cohort ~/my_voices",
+    )
+)
 def book(
     profile: ProfileOption = "quick",
     cohort: CohortOption = None,
@@ -143,6 +213,7 @@ def book(
     from pdlib.run import run as run_chapters
 
     started, console = time.monotonic(), _console()
+    _speakers(cohort, parameter)
     report = run_chapters(
         profile,
         assignments=parameter or [],
@@ -160,9 +231,16 @@ def book(
     _done(console, index, clock(time.monotonic() - started))
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "html",
+    )
+)
 def html() -> None:
-    """Build the pages of the edition in book/edition without running anything."""
+    """Build the pages of the edition.
+
+    Nothing is executed: the chapters are those of book/edition.
+    """
     from pdlib.publish import publish_edition
     from pdlib.run import clock
 
@@ -171,11 +249,18 @@ def html() -> None:
     _done(console, index, clock(time.monotonic() - started))
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "edition",
+    )
+)
 def edition(
     force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600, workers: WorkersOption = None
 ) -> None:
-    """Run the full profile on the real recordings; keep its chapters in book/edition and its values in data."""
+    """Make the committed edition anew.
+
+    Runs the full profile on the real recordings; keeps its chapters in book/edition and its values in data.
+    """
     from pdlib.claims import record
     from pdlib.publish import keep_edition
     from pdlib.run import run as run_chapters
@@ -199,36 +284,45 @@ def edition(
     )
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "status",
+        "status --profile full",
+    )
+)
 def status(
     profile: Annotated[str | None, typer.Option("--profile", help="Only this profile.")] = None,
 ) -> None:
-    """Per chapter: executed when, how long, on which profile and cohort, and whether it is up to date."""
-    from pdlib.run import clock
+    """What has been executed, and is it up to date?
+
+    For each folder of executed chapters: with which profile, on which recordings, how long ago, how long it took,
+    which values were set by hand, and whether a run would do it again.
+    """
+    from pdlib.listing import show_status
     from pdlib.run import status as all_status
 
     console, rows = _console(), all_status(PROJECT, profile)
     if not rows:
         console.print("nothing has been executed yet; `python -m pdlib run` starts", highlight=False)
         return
-    for folder in dict.fromkeys(row.folder for row in rows):
-        own = [row for row in rows if row.folder == folder]
-        title = f"{folder} · profile {own[0].profile} · cohort {own[0].cohort}"
-        table = Table("chapter", "executed", "took", "state", title=escape(title), title_justify="left")
-        for row in own:
-            state = f"{row.state}: {'; '.join(row.changes)}" if row.changes else row.state
-            when = row.executed[:16].replace("T", " ")
-            took = clock(row.seconds) if row.seconds is not None else ""
-            table.add_row(*map(escape, (row.name, when, took, state)))
-        console.print(table)
+    show_status(console, PROJECT, rows)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "why 10",
+        "why 10 --profile full",
+    )
+)
 def why(
     chapter: Annotated[str, typer.Argument(help="A chapter such as 05.")],
     profile: Annotated[str | None, typer.Option("--profile", help="Only this profile.")] = None,
 ) -> None:
-    """Why a chapter would run again: each thing that differs from when it was executed."""
+    """Why would a chapter run again?
+
+    Each thing that differs from when it was executed: its text, a parameter, a module, a library, the recordings,
+    a chapter it needs.
+    """
     from pdlib.run import why as explain
 
     console, rows = _console(), explain(chapter, PROJECT, profile)
@@ -242,7 +336,14 @@ def why(
             console.print(f"  - {escape(change)}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "audit",
+        "audit --verdict differs --chapter 10",
+        "audit --claim fig-13",
+        "audit --json > audit.json",
+    )
+)
 def audit(
     claim: Annotated[str, typer.Option("--claim", help="One claim by its id, with its reason.")] = "",
     verdict: Annotated[str, typer.Option("--verdict", help="Only this verdict, such as 'differs'.")] = "",
@@ -255,8 +356,12 @@ def audit(
     ] = False,
     profile: Annotated[str, typer.Option("--profile", help="The run to record.")] = "quick",
 ) -> None:
-    """Every claim of the paper with its verdict, our value and its evidence; fails where one is not borne out."""
+    """Every claim of the paper with its verdict.
+
+    Beside it our value and the evidence; leaves with 1 where a verdict is not borne out by its value.
+    """
     from pdlib import claims
+    from pdlib.listing import show_audit
     from pdlib.run import run_folder
 
     console = _console()
@@ -271,12 +376,17 @@ def audit(
         found = {"counts": done.counts, "compared": done.compared, "problems": list(done.problems)}
         sys.stdout.write(json.dumps(found | {"claims": done.rows(rows)}, indent=1, ensure_ascii=False) + "\n")
     else:
-        _show_audit(console, done, rows, whole=bool(claim))
+        show_audit(console, done, rows, whole=bool(claim))
     if done.problems:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "student",
+        "student --out ~/class --solutions ~/solutions.md",
+    )
+)
 def student(
     out: Annotated[
         Path | None,
@@ -304,27 +414,14 @@ def student(
         _console().print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _show_audit(console: Console, done: claims.Audit, rows: Sequence[claims.Claim], whole: bool) -> None:
-    table = Table("claim", "page", "printed", "ours", "verdict", "evidence")
-    for one in rows:
-        own = done.values.get(one.id)
-        printed = one.printed + (f" {one.unit}" if one.unit not in ("", "1") else "")
-        evidence = f"{one.chapter} {one.key}"
-        table.add_row(
-            *map(
-                escape, (one.id, one.page, printed, own.said(one.unit) if own else "", one.verdict, evidence)
-            )
-        )
-    console.print(table)
-    for one in rows if whole else ():
-        console.print(escape(one.note), soft_wrap=True, highlight=False)
-        page = f"notebooks/{done.evidence(one)}"
-        console.print(f"evidence: {escape(page)}", soft_wrap=True, highlight=False)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in done.counts.items())
-    console.print(f"{len(done.claims)} claims: {counts}", highlight=False, soft_wrap=True)
-    console.print(f"compared with {escape(done.compared)}", highlight=False, soft_wrap=True)
-    for problem in done.problems:
-        console.print(f"[red]problem:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+def _speakers(cohort: str | None, parameter: Sequence[str] | None) -> None:
+    """Bring the workbook of an own cohort up to date with its table, for the workbook is what chapters read."""
+    given = [text.partition("=")[2] for text in parameter or () if text.startswith("cohort=")]
+    folder = Path(cohort or next(iter(given), "auto")).expanduser()
+    if folder.is_dir():
+        from pdlib.own_recordings import refresh
+
+        refresh(folder)
 
 
 def _list(text: str | None) -> list[str] | None:

@@ -19,7 +19,7 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import figure_index, paper_map, paths
+from pdlib import figure_index, launch, paper_map, paths
 from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
@@ -293,6 +293,8 @@ def stage(
         target.mkdir(parents=True)
         config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
         config.setdefault("html", {})["announcement"] = banner
+        repository = launch.read_repository(config)
+        config = launch.with_buttons(config, repository)
         (target / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         shutil.copyfile(project.root / "_toc.yml", target / "_toc.yml")
         shutil.copytree(project.book, target / "book", ignore=_leave_out(project.edition))
@@ -302,8 +304,16 @@ def stage(
         static = target / "book" / "_static"
         (target / "notebooks").mkdir()
         (static / "notebooks").mkdir(parents=True)
+        more = launch.PAGE if (project.root / f"{launch.PAGE}.md").is_file() else ""
+        notices = {
+            number: [
+                launch.how_to_run(chapter, records[number]["profile"], repository, more),
+                *_notices(chapter, records[number]),
+            ]
+            for number, chapter in chapters.items()
+        }
         staged = [
-            _stage_chapter(chapter, folder, target, static, _notices(chapter, records[number]))
+            _stage_chapter(chapter, folder, target, static, notices[number])
             for number, chapter in chapters.items()
         ]
         _fill_pages(project, target, staged)
@@ -342,8 +352,8 @@ def _stage_chapter(chapter: Chapter, folder: Path, target: Path, static: Path, n
     source.write_text(nbformat.writes(figure_index.clean(notebook)) + "\n", encoding="utf-8")
     cells = figure_index.link_cells(notebook, number, chapter.name)
     label_solutions(notebook)
-    for text in notices:
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="notice"))
+    for place, text in enumerate(notices):
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id=f"notice-{place}"))
     (target / "notebooks" / chapter.path.name).write_text(nbformat.writes(notebook), encoding="utf-8")
     if (folder / "pages" / number).is_dir():
         shutil.copytree(folder / "pages" / number, static / "pages" / number)
@@ -381,6 +391,7 @@ def _publish(
         work = Path(tempfile.mkdtemp(prefix=".site-", dir=project.build))
     try:
         site = build(source, work, project.build / "site.log")
+        _offer_sources(site)
         must_say = "SYNTHETIC" if "SYNTHETIC" in banner else ""
         problems = check_site(site, toc_files(project), must_say)
         if problems:
@@ -427,6 +438,12 @@ def build(source: Path, work: Path, log: Path) -> Path:
             f"its whole output is in {log.parent.name}/{log.name}; the earlier site stays as it is",
         )
     return site
+
+
+def _offer_sources(site: Path) -> None:
+    """Let the theme's download button give the notebook without outputs, as every other way of a page does."""
+    for clean in (site / "_static" / "notebooks").glob("*.ipynb"):
+        shutil.copyfile(clean, site / "_sources" / "notebooks" / clean.name)
 
 
 def _swap(new: Path, target: Path) -> None:

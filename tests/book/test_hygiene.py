@@ -121,7 +121,7 @@ def test_the_top_level_holds_what_the_layout_fixes_and_nothing_else(files):
     top = {path.relative_to(paths.ROOT).parts[0] for path in files}
     fixed = {
         "README.md", "LICENSE", "LICENSE-text", "CITATION.cff", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile",
-        "pyproject.toml", "environment.yml", "requirements.lock", ".ci", ".gitignore",
+        "pyproject.toml", "environment.yml", "requirements.lock", ".binder", ".ci", ".gitignore",
         "_config.yml", "_toc.yml", "book", "notebooks", "pdlib", "data", "tests",
     }  # fmt: skip
     assert top == fixed
@@ -159,7 +159,8 @@ ORDER = [
     ("plots", "markup", "diagrams", "figures"),
     ("execute", "run"),
     ("claims",),
-    ("figure_index", "glossary", "code_folds"),
+    ("own_recordings", "listing"),
+    ("figure_index", "glossary", "code_folds", "launch"),
     ("paper_map", "teaching"),
     ("publish",),
     ("__main__",),
