@@ -3,6 +3,8 @@
 #   make test                              every test
 #   make html                              pages of the committed edition, nothing executed
 #   make edition                           run the full profile on the real recordings into book/edition
+#   make archive                           the built pages as a zip with a checksum
+#   make pdf                               the built pages as one PDF, through Chromium
 #   make clean                             remove _build (results, runs, pages); .venv and data stay
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ STAMP := $(VENV)/.installed
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: book test html edition clean environment help
+.PHONY: book test html edition archive pdf clean environment help
 
 book: environment
 	@$(PY) -m pdlib book --profile "$(PROFILE)" $(if $(COHORT),--cohort "$(COHORT)")
@@ -30,11 +32,17 @@ html: environment
 edition: environment
 	@$(PY) -m pdlib edition
 
+archive: environment
+	@$(PY) -m pdlib archive $(ARGS)
+
+pdf: environment
+	@$(PY) -m pdlib pdf $(ARGS)
+
 clean:
 	rm -rf _build
 
 help:
-	@sed -n '1,6s/^# *//p' Makefile
+	@sed -n '1,8s/^# *//p' Makefile
 
 environment: $(STAMP)
 

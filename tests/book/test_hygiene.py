@@ -159,8 +159,10 @@ ORDER = [
     ("plots", "markup", "diagrams", "figures"),
     ("execute", "run"),
     ("claims",),
-    ("figure_index",),
+    ("figure_index", "api"),
     ("publish",),
+    ("chromium", "archive"),
+    ("pdf",),
     ("__main__",),
 ]
 
