@@ -24,7 +24,7 @@ OVERVIEW = "<!-- modules in their order -->"
 LONGEST_VALUE = 60  # characters of a constant's value that are shown
 _RULE = re.compile(r"^#\s*[-─=]")
 _REFERENCE = re.compile(r"(?<![`:\w])`([^`<>\n]+)`(?![`_])")
-_RUNS_ON = re.compile(r"(``[^`\n]+``|:py:obj:`[^`\n]+`)(?=\w)")  # rst ends inline markup only between words
+_MARKED = re.compile(r"(``[^`\n]+``|:py:obj:`[^`\n]+`)(?=(\w?))")
 _OWN_TYPE = re.compile(r"\bpdlib\.\w+\.(\w+)")
 _RAISES = re.compile(r"^:raises ([\w., ]+):", re.MULTILINE)
 
@@ -392,7 +392,10 @@ def _literal(text: str, module: str, owner: str, known: Mapping[str, str]) -> st
         full = _full(found[1].rstrip("()"), module, owner, known)
         return f":py:obj:`{found[1]} <{full}>`" if full else f"``{found[1]}``"
 
-    return _RUNS_ON.sub(r"\1\\ ", _REFERENCE.sub(one, text))
+    def apart(found: re.Match) -> str:  # reStructuredText ends inline markup only at the end of a word
+        return found[1] + ("\\ " if found[2] else "")
+
+    return _MARKED.sub(apart, _REFERENCE.sub(one, text))
 
 
 def code_page(module: Module) -> str:

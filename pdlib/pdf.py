@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pdlib import paths
 from pdlib.archive import site_name
-from pdlib.chromium import Browser, Page, served
+from pdlib.chromium import Browser, served
 from pdlib.errors import PublishError
 from pdlib.params import Project
 from pdlib.publish import files_of, read_about, toc_files
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
 
 NUMBERING_CHROMIUM = 131  # the first that fills the margins of a printed page
-LAYOUT = {"paperWidth": 8.27, "paperHeight": 11.69, "scale": 0.8, "printBackground": True}  # A4, inches
-OUTLINE = {"generateDocumentOutline": True, "generateTaggedPDF": True}  # the first comes only with the second
+LAYOUT = {"paperWidth": 210 / 25.4, "paperHeight": 297 / 25.4, "scale": 0.8, "printBackground": True}  # A4
 _TO_ANCHOR = re.compile(r'href="([^"#]*)#([^"]+)"')
 
 # equations are set after the page has loaded; pictures far down are loaded only when somebody scrolls there
@@ -36,7 +35,9 @@ _READY = """(async () => {
   const style = document.createElement("style");
   style.textContent = %(style)s;
   document.head.append(style);
-  for (const name of %(anchors)s) {  // a place that nothing on its own page links to would get no address
+  const sections = [...document.querySelectorAll("article section[id]")].filter(s => s.querySelector(":scope > h2"));
+  const anchors = new Set([...%(anchors)s, ...sections.map(section => section.id)]);
+  for (const name of anchors) {  // a place that nothing on its own page links to would get no address
     const link = document.createElement("a");
     link.href = "#" + encodeURIComponent(name);
     link.hidden = true;
@@ -46,11 +47,16 @@ _READY = """(async () => {
   if (window.MathJax) await MathJax.startup.promise;
   await document.fonts.ready;
   await Promise.all([...document.images].map(image => image.decode().catch(() => null)));
-  const heading = (document.querySelector("article h1") || document.querySelector("h1"))?.cloneNode(true);
-  heading?.querySelectorAll(".headerlink").forEach(link => link.remove());
+  const words = heading => {
+    const copy = heading.cloneNode(true);
+    copy.querySelectorAll(".headerlink").forEach(link => link.remove());
+    return copy.textContent.trim();
+  };
+  const heading = document.querySelector("article h1") || document.querySelector("h1");
   const math = [...document.querySelectorAll("span.math, div.math")];
   return {
-    title: heading ? heading.textContent.trim() : document.title,
+    title: heading ? words(heading) : document.title,
+    sections: sections.map(section => [section.id, words(section.querySelector(":scope > h2"))]),
     unset: math.filter(one => !one.querySelector("mjx-container")).length,
     broken: [...document.querySelectorAll("[data-mml-node=merror]")].map(one => one.textContent),
     pictures: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 80)),
@@ -60,12 +66,13 @@ _READY = """(async () => {
 
 @dataclass(frozen=True)
 class Printed:
-    """One page of the site as printed: its name, title, part of the book, first page number and PDF."""
+    """One page of the site as printed: its name, part of the book and first page number; title, sections and PDF."""
 
     name: str
-    title: str
     part: str
     first: int
+    title: str
+    sections: tuple[tuple[str, str], ...]
     reader: PdfReader
 
 
@@ -96,10 +103,10 @@ def book_pdf(project: Project, target: Path | None = None, console: Console | No
         for count, (name, part) in enumerate(parts, 1):
             console.print(f"[{count}/{len(parts)}] {name}", highlight=False, markup=False)
             one = _print(browser, f"{base}{name}.html", _style(about, first), anchors.get(name, ()))
-            printed.append(Printed(name, one[0], part, first, one[1]))
-            first += len(one[1].pages)
+            printed.append(Printed(name, part, first, *one))
+            first += len(printed[-1].reader.pages)
         cover = f"data:text/html;base64,{base64.b64encode(_cover(about, printed, base).encode()).decode()}"
-        front = _print(browser, cover, "", ())[1]
+        front = _print(browser, cover, "", ())[-1]
         writer = _join(about, front, printed, base)
     with paths.atomic_path(target) as part, part.open("wb") as stream:
         writer.write(stream)
@@ -156,8 +163,10 @@ def _style(about: Mapping[str, str], first: int) -> str:
     )
 
 
-def _print(browser: Browser, address: str, style: str, anchors: Sequence[str]) -> tuple[str, PdfReader]:
-    """Title and PDF of one page.
+def _print(
+    browser: Browser, address: str, style: str, anchors: Sequence[str]
+) -> tuple[str, tuple, PdfReader]:
+    """Title, sections and PDF of one page.
 
     Raises
     ------
@@ -176,11 +185,8 @@ def _print(browser: Browser, address: str, style: str, anchors: Sequence[str]) -
             raise PublishError(
                 f"{_shown(address)} cannot be printed: {'; '.join(wrong)}", "build the site again"
             )
-        return seen["title"], PdfReader(io.BytesIO(_pdf(page)))
-
-
-def _pdf(page: Page) -> bytes:
-    return page.pdf(**LAYOUT, **OUTLINE)
+        sections = tuple((anchor, title) for anchor, title in seen["sections"])
+        return seen["title"], sections, PdfReader(io.BytesIO(page.pdf(**LAYOUT)))
 
 
 def _shown(address: str) -> str:
@@ -201,8 +207,8 @@ def _cover(about: Mapping[str, str], printed: Sequence[Printed], base: str) -> s
     return f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(about["title"])}</title>
 <style>
 @page {{ size: A4; margin: 20mm; }}
-body {{ font: 12pt/1.5 sans-serif; }} h1 {{ font-size: 30pt; line-height: 1.2; margin-top: 30%; }}
-h2 {{ break-after: avoid; font-size: 12pt; margin: 1.2em 0 0.3em; }} .contents {{ break-before: page; }}
+body {{ font: 11pt/1.35 sans-serif; }} h1 {{ font-size: 30pt; line-height: 1.2; margin-top: 30%; }}
+h2 {{ break-after: avoid; font-size: 12pt; margin: 0.9em 0 0.2em; }} .contents {{ break-before: page; }}
 .row {{ break-inside: avoid; display: flex; gap: 2em; justify-content: space-between; margin: 0.1em 0; }}
 a {{ color: inherit; text-decoration: none; }}
 </style></head><body>
@@ -215,6 +221,7 @@ a {{ color: inherit; text-decoration: none; }}
 # ── joining ────────────────────────────────────────────────────────────────────────────────────────────
 def _join(about: Mapping[str, str], front: PdfReader, printed: Sequence[Printed], base: str) -> PdfWriter:
     from pypdf import PdfWriter
+    from pypdf.generic import NameObject, TextStringObject
 
     writer = PdfWriter()
     places: dict[tuple[str, str], tuple[int, Any, Any]] = {}
@@ -232,10 +239,10 @@ def _join(about: Mapping[str, str], front: PdfReader, printed: Sequence[Printed]
             names.append(one.name)
     for page, name in zip(writer.pages, names, strict=True):
         _link(writer, page, name, places, base)
-    _bookmarks(writer, printed, len(front.pages))
+    _bookmarks(writer, printed, places)
     _number(writer, len(front.pages))
     writer.add_metadata({"/Title": about["title"], "/Subject": about["banner"] or "the committed edition"})
-    writer.root_object[_name("/Lang")] = _text("en")
+    writer.root_object[NameObject("/Lang")] = TextStringObject("en")
     writer.compress_identical_objects()
     return writer
 
@@ -269,26 +276,18 @@ def _link(writer: PdfWriter, page: Any, name: str, places: Mapping, base: str) -
         page[NameObject("/Annots")] = kept
 
 
-def _bookmarks(writer: PdfWriter, printed: Sequence[Printed], offset: int) -> None:
+def _bookmarks(writer: PdfWriter, printed: Sequence[Printed], places: Mapping) -> None:
     """One bookmark per part, page and section."""
     parts: dict[str, Any] = {}
     for one in printed:
-        start = offset + one.first - 1
+        start = places[one.name, ""][0]
         if one.part and one.part not in parts:
-            parts[one.part] = writer.add_outline_item(one.part, start, bold=True)
-        chapter = writer.add_outline_item(one.title, start, parent=parts.get(one.part))
-        for title, number in _sections(one.reader):
-            writer.add_outline_item(title, start + number, parent=chapter)
-
-
-def _sections(reader: PdfReader) -> list[tuple[str, int]]:
-    """Title and page of the headings right below a page's own."""
-    below = next((node for node in reader.outline if isinstance(node, list)), [])
-    return [
-        (str(node.title).strip(" #¶"), reader.get_destination_page_number(node))
-        for node in below
-        if not isinstance(node, list) and node.title.strip(" #¶")
-    ]
+            parts[one.part] = writer.add_outline_item(title=one.part, page_number=start, bold=True)
+        page = writer.add_outline_item(title=one.title, page_number=start, parent=parts.get(one.part))
+        for anchor, title in one.sections:
+            if (one.name, anchor) in places:
+                number = places[one.name, anchor][0]
+                writer.add_outline_item(title=title, page_number=number, parent=page)
 
 
 def _number(writer: PdfWriter, front: int) -> None:
@@ -297,15 +296,3 @@ def _number(writer: PdfWriter, front: int) -> None:
 
     writer.set_page_label(0, front - 1, style=PageLabelStyle.LOWERCASE_ROMAN)
     writer.set_page_label(front, len(writer.pages) - 1, style=PageLabelStyle.DECIMAL, start=1)
-
-
-def _name(text: str) -> Any:
-    from pypdf.generic import NameObject
-
-    return NameObject(text)
-
-
-def _text(text: str) -> Any:
-    from pypdf.generic import TextStringObject
-
-    return TextStringObject(text)
