@@ -5,6 +5,8 @@
 #   make edition                           run the full profile on the real recordings into book/edition
 #   make student                           copies of the chapters without solutions, in student/ (ARGS="--out DIR")
 #   make lab                               JupyterLab on the chapters, with their environment
+#   make archive                           the built pages as a zip with a checksum
+#   make pdf                               the built pages as one PDF, through Chromium
 #   make clean                             remove _build (results, runs, pages); .venv and data stay
 
 PYTHON ?= python3
@@ -18,7 +20,7 @@ STAMP := $(VENV)/.installed
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: book test html edition student lab clean environment help
+.PHONY: book test html edition archive pdf student lab clean environment help
 
 book: environment
 	@$(PY) -m pdlib book --profile "$(PROFILE)" $(if $(COHORT),--cohort "$(COHORT)")
@@ -42,6 +44,12 @@ lab: environment
 	@echo "or let \`$(PY) -m pdlib run --only 05\` execute it; \`git checkout notebooks\` takes back what was saved."
 	@PYTHONPATH="$(CURDIR)" JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	  --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+archive: environment
+	@$(PY) -m pdlib archive $(ARGS)
+
+pdf: environment
+	@$(PY) -m pdlib pdf $(ARGS)
 
 clean:
 	rm -rf _build

@@ -251,6 +251,40 @@ def html() -> None:
 
 @app.command(
     epilog=_examples(
+        "archive",
+        "archive -o ~/Downloads",
+    )
+)
+def archive(
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the zip; by default _build.")
+    ] = None,
+) -> None:
+    """Pack the built pages as a zip with a checksum; they open from the disk without a network."""
+    from pdlib.archive import archive as pack
+
+    _written(pack(PROJECT, folder))
+
+
+@app.command(
+    epilog=_examples(
+        "pdf",
+        "pdf -o ~/book.pdf",
+    )
+)
+def pdf(
+    file: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; by default in _build, named by the run.")
+    ] = None,
+) -> None:
+    """Print the built pages as one PDF, with the machine's Chromium."""
+    from pdlib.pdf import book_pdf
+
+    _written(book_pdf(PROJECT, file, console=_console()))
+
+
+@app.command(
+    epilog=_examples(
         "edition",
     )
 )
@@ -426,6 +460,11 @@ def _speakers(cohort: str | None, parameter: Sequence[str] | None) -> None:
 
 def _list(text: str | None) -> list[str] | None:
     return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def _written(path: Path) -> None:
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    _console().print(f"wrote {escape(PROJECT.shown(path))}, {size}", highlight=False, soft_wrap=True)
 
 
 def _done(console: Console, index: Path, took: str) -> None:

@@ -364,10 +364,10 @@ def integrated_gradients(
     Returns
     -------
     Maps
-        Signed, in units of the output. ``gap`` is |sum of the map − (F(x) − F(x′))|, relative to
-        |F(x) − F(x′)| or to `GAP_FLOOR` of the larger of |F(x)| and |F(x′)|, whichever is more; F(x′) is the
-        mean over several baselines. ``settings["steps_used"]`` has the number of points that each map rests on,
-        of all its paths.
+        Signed, in units of the output. ``gap`` is ``|sum of the map − (F(x) − F(x′))|``, relative
+        to ``|F(x) − F(x′)|`` or to `GAP_FLOOR` of the larger of ``|F(x)|`` and ``|F(x′)|``, whichever is more;
+        F(x′) is the mean over several baselines. ``settings["steps_used"]`` has the number of points that each
+        map rests on, of all its paths.
 
     Raises
     ------

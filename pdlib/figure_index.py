@@ -160,6 +160,7 @@ class Ours:
 
     @property
     def anchor(self) -> str:
+        """Id of the figure on its chapter's page."""
         return f"pd-{self.chapter.number}-{self.key}"
 
     @property

@@ -93,11 +93,13 @@ def _formatted(value: float, fmt: str) -> str:
 
 
 def one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that is not one of the known, with a `ParameterError`."""
     if value not in known:
         raise ParameterError(f"{name} is {value!r}", f"choose from {', '.join(known)}")
 
 
 def labels_of(fig: Figure) -> list[str]:
+    """Every title, axis label and entry of a legend of a figure: what its alternative text must say more than."""
     labels = []
     for ax in fig.axes:
         legend = ax.get_legend()
@@ -275,6 +277,7 @@ def _watermark(fig: Figure) -> None:
 
 
 def label_ticks(axis: Any, values: np.ndarray | None, label: str, count: str, fmt: str) -> None:
+    """Label six ticks of a matrix's axis with their values, or the axis with ``count`` where there are none."""
     if values is None:
         axis.set_label_text(count)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import figure_index, launch, paper_map, paths
+from pdlib import __version__, api, figure_index, launch, paper_map, paths
 from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
@@ -28,6 +29,8 @@ from pdlib.run import is_whole, read_record, source_hash
 from pdlib.teaching import label_solutions
 
 LARGEST_FILE = 3_000_000
+ABOUT = "book.json"  # in the built site: which book, version, profile and cohort it shows
+ROOT_TEXTS = ("CHANGELOG.md", "CONTRIBUTING.md")  # files of the top level that pages of the book include
 _CLOSED = "http://127.0.0.1:9"
 _BUILDER = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
 _SHOWN_PROBLEMS = 30
@@ -150,22 +153,23 @@ def toc_files(project: Project) -> list[str]:
         raise PublishError(
             f"_toc.yml cannot be read: {error}", "it names its `root:` page and `parts:`"
         ) from error
-    return [_without_ending(page) for page in [root, *_files(content)]]
+    return [_without_ending(page) for page in [root, *files_of(content)]]
 
 
 def _without_ending(page: str) -> str:
     return re.sub(r"\.(md|ipynb)$", "", page)
 
 
-def _files(node: Any) -> Iterable[str]:
+def files_of(node: Any) -> Iterable[str]:
+    """Every page that a piece of ``_toc.yml`` lists, in its order and as it is written there."""
     if isinstance(node, dict):
         if isinstance(node.get("file"), str):
             yield node["file"]
         for value in node.values():
-            yield from _files(value)
+            yield from files_of(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _files(value)
+            yield from files_of(value)
 
 
 def _listed_chapters(project: Project) -> dict[str, Chapter]:
@@ -301,6 +305,10 @@ def stage(
         for table in sorted((project.root / "data").glob("*.csv")):
             (target / "data").mkdir(exist_ok=True)
             shutil.copyfile(table, target / "data" / table.name)
+        for name in ROOT_TEXTS:
+            if (project.root / name).is_file():
+                shutil.copyfile(project.root / name, target / name)
+        api.fill(target / "book", toc_files(project))
         static = target / "book" / "_static"
         (target / "notebooks").mkdir()
         (static / "notebooks").mkdir(parents=True)
@@ -396,11 +404,45 @@ def _publish(
         problems = check_site(site, toc_files(project), must_say)
         if problems:
             raise PublishError(_several(problems), "the site that was there before stays as it is")
+        paths.write_text(site / ABOUT, json.dumps(_about(project, records, banner), indent=1) + "\n")
         with paths.writing_errors(project.html):
             _swap(site, project.html)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return project.html / "index.html"
+
+
+def _about(project: Project, records: Mapping[str, Mapping[str, Any]], banner: str) -> dict[str, str]:
+    """What a site is, for those who pack or print it."""
+    record = next(iter(records.values()))
+    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
+    return {
+        "title": config.get("title", ""),
+        "version": __version__,
+        "profile": record["profile"],
+        "cohort": record["cohort"]["kind"],
+        "banner": re.sub(r"<[^>]+>", "", banner),
+    }
+
+
+def read_about(site: Path) -> dict[str, str]:
+    """Title, version, profile, cohort and banner of a built site.
+
+    Raises
+    ------
+    PublishError
+        When there is no site, or one that does not say what it is.
+    """
+    way_out = "build it first: `make book`, or `make html` for the committed edition"
+    if not (site / "index.html").is_file():
+        raise PublishError(f"there is no built site in {paths.shown(site)}", way_out)
+    try:
+        about = json.loads((site / ABOUT).read_text(encoding="utf-8"))
+        return {name: str(about[name]) for name in ("title", "version", "profile", "cohort", "banner")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PublishError(
+            f"the site in {paths.shown(site)} does not say which book it is ({ABOUT}: {error})", way_out
+        ) from error
 
 
 def build(source: Path, work: Path, log: Path) -> Path:

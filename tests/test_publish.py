@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from pdlib import paths, publish, run
+from pdlib import archive, paths, publish, run
 from pdlib.claims import COLUMNS
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.params import Project, read_chapters
@@ -253,6 +253,15 @@ def test_a_stylesheet_that_loads_a_font_from_elsewhere_is_named(tmp_path):
     assert site(tmp_path, "") == ["x.css loads https://a.example/f.woff2 from elsewhere"]
 
 
+# ── what a site says of itself ─────────────────────────────────────────────────────────────────────────
+def test_a_site_that_is_not_there_or_does_not_say_what_it_is_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(PublishError, match="there is no built site.*\\n.*make book"):
+        publish.read_about(tmp_path)
+    (tmp_path / "index.html").write_text("x")
+    with pytest.raises(PublishError, match="does not say which book"):
+        publish.read_about(tmp_path)
+
+
 # ── staging ────────────────────────────────────────────────────────────────────────────────────────────
 def show_something(project, folder):
     """Let chapter 01 show a figure and glue a number, as `figures.Page` does."""
@@ -364,6 +373,14 @@ def test_a_warning_of_the_builder_fails_and_the_earlier_site_stays(built):
 
 
 @pytest.mark.slow
+def test_a_built_site_says_which_book_version_profile_and_cohort_it_shows(built):
+    about = publish.read_about(built.html)
+    assert about["title"] == "CustNetGC, rebuilt and audited"
+    assert (about["profile"], about["cohort"]) == ("smoke", "synthetic")
+    assert about["banner"].startswith("SYNTHETIC DATA. Every figure")
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_sees_no_request_elsewhere_no_console_error_and_set_equations(built):
     seen = look_at(built.html, publish.toc_files(built), "SYNTHETIC DATA")
@@ -391,6 +408,39 @@ def test_a_link_to_a_number_leads_to_its_cell_and_shows_it_and_otherwise_leaves_
         assert page.locator("#pd-01-auc").is_visible()
         assert 0 <= page.locator("#pd-01-auc").evaluate("e => e.getBoundingClientRect().top") < 300
         browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_unpacked_archive_opens_from_the_disk_without_a_network_and_finds_a_word(built, tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no chromium on this machine: the archive was not opened")
+    from playwright.sync_api import sync_playwright
+
+    shutil.unpack_archive(archive.archive(built, tmp_path), tmp_path)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    wrong = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(offline=True).new_page()
+        page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        page.goto((folder / "index.html").as_uri())
+        page.wait_for_url("**/book/intro.html")
+        page.goto((folder / "notebooks" / "01_one.html").as_uri())
+        page.wait_for_selector("mjx-container")
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        with page.expect_download() as download:
+            page.locator('a[href$="fig.csv"]').first.evaluate("link => link.click()")
+        assert download.value.suggested_filename == "fig.csv"
+        wrong = [one for one in wrong if not one.endswith("fig.csv")]  # a download is a request that shows no page
+        page.goto((folder / "search.html").as_uri() + "?q=second")
+        page.wait_for_selector("#search-results li")
+        assert "2. The second" in page.locator("#search-results").inner_text()
+        browser.close()
+    assert wrong == []
 
 
 def test_a_page_run_with_other_values_than_the_profiles_says_so(project):

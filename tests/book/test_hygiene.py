@@ -160,9 +160,11 @@ ORDER = [
     ("execute", "run"),
     ("claims",),
     ("own_recordings", "listing"),
-    ("figure_index", "glossary", "code_folds", "launch"),
+    ("figure_index", "glossary", "code_folds", "launch", "api"),
     ("paper_map", "teaching"),
     ("publish",),
+    ("chromium", "archive"),
+    ("pdf",),
     ("__main__",),
 ]
 
