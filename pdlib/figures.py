@@ -292,6 +292,18 @@ class Page:
         )
         return Shown(key, html, files, stamp)
 
+    def beside(self, figure: Shown, key: str, html: str, plain: str) -> Shown:
+        """Show HTML that stands on the numbers of a figure of this page and shares its stamp; see `pdlib.moments`.
+
+        ``plain`` says in words what it is, for who sees no HTML.
+        """
+        account = self.items[figure.key]
+        source, synthetic = account["source"], account["synthetic"]
+        self._check("moment", key, None, source, plain)
+        self._note(key, "moment", None, source, synthetic, (), figure.stamp, {"caption": plain})
+        _display(html, f"{SYNTHETIC} {plain}" if synthetic else plain)
+        return Shown(key, html, (), figure.stamp)
+
     def number(
         self,
         key: str,

@@ -517,12 +517,13 @@ _CSS_URL = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s
 
 @dataclass
 class _Page(HTMLParser):
-    """What one page names: its anchors, what it links to, what it loads, its text."""
+    """What one page names: its anchors, what it links to, loads and says, and what it plays unmarked."""
 
     anchors: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    sounds: list[str] = field(default_factory=list)
     style: bool = False
 
     def __post_init__(self) -> None:
@@ -533,6 +534,8 @@ class _Page(HTMLParser):
         self.style = tag == "style"
         self.anchors.update(given[name] for name in ("id", "name") if given.get(name))
         self.loads += _CSS_URL.findall(given.get("style", ""))
+        if tag == "audio" and given.get("data-cohort") != "synthetic":
+            self.sounds.append(given.get("aria-label", "a sound"))
         if tag in ("a", "area") and "href" in given:
             self.links.append(given["href"])
         if tag == "link" and _LOADING_RELS & set(given.get("rel", "").lower().split()):
@@ -588,6 +591,7 @@ def check_site(site: Path, pages: Iterable[str], must_say: str = "") -> list[str
         problems += [
             f"{name} loads {url} from elsewhere" for url in dict.fromkeys(page.loads) if _external(url)
         ]
+        problems += [f"{name} plays {sound}, which is not marked as a synthetic voice" for sound in page.sounds]
         for url in dict.fromkeys([*page.links, *page.loads]):
             if not _external(url) and not _leads_somewhere(url, path, site, parsed):
                 problems.append(f"{name} points to {url}, which is not there")

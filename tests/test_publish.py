@@ -240,6 +240,14 @@ def test_links_and_anchors_that_lead_nowhere_are_named(tmp_path):
     assert len(site(tmp_path, bad)) == 4
 
 
+def test_a_player_of_anything_but_a_synthetic_voice_is_named(tmp_path):
+    player = '<audio controls{} src="data:audio/wav;base64,UklGRg=="></audio>'
+    assert site(tmp_path, player.format(' data-cohort="synthetic"')) == []
+    for mark in ("", ' data-cohort="real"'):
+        (problem,) = site(tmp_path, player.format(f'{mark} aria-label="PD-01"'))
+        assert "index.html plays PD-01" in problem
+
+
 def test_a_missing_page_or_a_page_that_does_not_say_synthetic_is_named(tmp_path):
     (tmp_path / "index.html").write_text("<p>real</p>", encoding="utf-8")
     assert publish.check_site(tmp_path, ["index", "b"], "SYNTHETIC") == [

@@ -157,6 +157,7 @@ ORDER = [
     ("custnetgc", "transfer", "baselines", "scores"),
     ("explained", "single_case", "leakage", "confounding", "recheck", "cross_checks", "network_checks"),
     ("plots", "markup", "diagrams", "figures"),
+    ("moments",),
     ("execute", "run"),
     ("claims",),
     ("own_recordings", "listing"),
