@@ -111,6 +111,12 @@ def test_a_box_names_no_recording_and_no_age_closer_than_its_step(page, people):
     assert all(years % 5 == 0 for years in box_data(box)["people"]["age"])
 
 
+def test_a_cell_that_ends_with_a_moment_does_not_show_it_a_second_time(page):
+    from IPython.core.formatters import DisplayFormatter
+
+    assert DisplayFormatter().format(moments.threshold(page, "threshold", MODELS)) == ({}, {})
+
+
 def test_what_is_made_from_synthetic_people_says_so(tmp_path, people):
     with mpl.rc_context():
         page = Page.open("17", cohort("synthetic"), profile="smoke", seed=0, out=tmp_path)
@@ -334,7 +340,7 @@ def test_the_areas_within_a_range_of_ages_are_those_python_computes(page, people
                 for text, rows in zip(told[name], (frame, part), strict=True):
                     found = moments.area(rows, column)
                     interval = () if np.isnan(found["auc"]) else (found["low"], found["high"])
-                    assert text == format_number(found["auc"], ".2f", *interval)
+                    assert text.replace("\u00a0", " ") == format_number(found["auc"], ".2f", *interval)
             counts = part["label"].value_counts()
             said, warned = tab.get_by_role("status").all_text_contents()
             assert f"{counts.get(1, 0)} people with PD and {counts.get(0, 0)} without" in said

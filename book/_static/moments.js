@@ -213,7 +213,7 @@
           `${label[person] ? "pd-is-pd" : "pd-is-hc"}${chosen(person) ? "" : " pd-left-out"}`)));
       const among = (list, own, within) => indices(age).filter((person) => label[person] === own && (!within || chosen(person))).map((person) => list[person]);
       const area = (list, within) => auc(among(list, 1, within), among(list, 0, within));
-      const text = ({ value, low, high }) => (Number.isFinite(value) ? `${plain(value)} [${plain(low)}, ${plain(high)}]` : "not defined");
+      const text = ({ value, low, high }) => (Number.isFinite(value) ? `${plain(value)} [${plain(low)},\u00a0${plain(high)}]` : "not defined");
       const pd = among(age, 1, true).length, hc = among(age, 0, true).length;
       const by = { age: area(age, true), score: area(score, true) };
       said.textContent = `From ${youngest.value} to ${oldest.value + step - 1} years: ${pd} people with PD and ${hc} without. `
@@ -237,7 +237,7 @@
       let playing = null;
       const gains = () => [Math.min(1, 2 - mix.value / 50), Math.min(1, mix.value / 50)];
       const mix = slider(`Mix, ${name}`, { min: 0, max: 100, step: 5, value: 50 },
-        (at) => (at === 0 ? "harmonic only" : at === 100 ? "percussive only" : at === 50 ? "both as they are" : at < 50 ? "more harmonic" : "more percussive"),
+        (at) => (at === 0 ? "harmonic only" : at === 100 ? "percussive only" : at === 50 ? "both" : at < 50 ? "more harmonic" : "more percussive"),
         () => playing && playing.gains.forEach((gain, at) => { gain.gain.value = gains()[at]; }));
       const button = html("button", { type: "button", "aria-pressed": "false" }, "Play the mix in a loop");
       const stop = () => { playing.context.close(); playing = null; button.setAttribute("aria-pressed", "false"); };
@@ -256,7 +256,7 @@
         });
         return undefined;
       });
-      live.append(html("div", {}, mix.row, html("div", { class: "pd-buttons" }, button)));
+      voice.append(mix.row, html("div", { class: "pd-buttons" }, button));
     }
   }
 
