@@ -392,6 +392,8 @@ def test_the_players_and_the_mix_of_a_voice_work_in_a_browser(tmp_path, opened):
     )
     assert lengths == pytest.approx([lengths[0]] * 8) and 0.8 < lengths[0] <= 1
     button = tab.get_by_role("button", name="Play the mix").first
+    button.dblclick()  # stopped before it has begun
+    assert button.get_attribute("aria-pressed") == "false"
     button.click()
     assert button.get_attribute("aria-pressed") == "true"
     set_slider(tab, "Mix, SYNTHETIC HC voice", 0)
@@ -427,6 +429,18 @@ def test_without_the_script_and_on_paper_a_box_points_at_its_figure(page, opened
     paper.emulate_media(media="print")
     assert paper.get_by_text("Without it, the figure above shows").is_visible()
     assert not paper.get_by_role("slider").first.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("chapter", "kind"), [("05", "listen"), ("09", "threshold"), ("10", "threshold"), ("17", "ages")]
+)
+def test_a_chapter_shows_its_moment_and_says_what_to_try(chapter, kind):
+    (path,) = paths.NOTEBOOKS.glob(f"{chapter}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (place,) = [at for at, cell in enumerate(cells) if f"moments.{kind}(" in "".join(cell["source"])]
+    assert cells[place - 1]["cell_type"] == "markdown" and "\n### " in "\n" + "".join(
+        cells[place - 1]["source"]
+    )
 
 
 def test_the_script_loads_nothing_and_the_site_is_given_it():
