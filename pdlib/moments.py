@@ -13,7 +13,7 @@ import json
 import wave
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import librosa
 import numpy as np
@@ -48,6 +48,16 @@ _LOOKS = dict(
 )
 PARTS = ("whole", "harmonic", "percussive", "sum of the two parts")
 _RATE = 8000  # Hz, of the recordings and of the players
+
+
+class Moment(NamedTuple):
+    """A figure and the box below it, as they stand on the page; a cell that ends with it shows nothing more."""
+
+    figure: Shown
+    box: Shown
+
+    def _ipython_display_(self) -> None:
+        """Nothing, see `figures.Shown`."""
 
 
 # ── a threshold on the ROC curve ───────────────────────────────────────────────────────────────────────
@@ -85,7 +95,7 @@ def rates(counts: Confusion, prevalence: float) -> dict[str, float]:
 
 def threshold(
     page: Page, key: str, models: Mapping[str, pd.DataFrame], *, prevalence: float = 0.01
-) -> tuple[Shown, Shown]:
+) -> Moment:
     """Show ROC curves with three thresholds marked, and a box in which a reader moves the threshold.
 
     Parameters
@@ -145,11 +155,11 @@ def threshold(
         "prevalences": PREVALENCES,
         "prevalence": prevalence,
     }
-    return shown, _box(
+    return Moment(shown, _box(
         page, shown, "roc", "Move the threshold", values,
         "two sliders move the threshold and the share of people who have PD, and the point on the curve, the confusion "
         "matrix and the metrics follow",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _of_one_seed(title: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +212,8 @@ def area(frame: pd.DataFrame, name: str) -> dict[str, float]:
     n_pd, n_hc = int((frame["label"] == 1).sum()), int((frame["label"] == 0).sum())
     if not (n_pd and n_hc):
         return {"auc": np.nan, "low": np.nan, "high": np.nan, "PD": n_pd, "HC": n_hc}
-    value = auc(frame["label"], frame[name].rank(pct=True))  # years are no probabilities; only their order counts
+    # years are no probabilities; only their order counts
+    value = auc(frame["label"], frame[name].rank(pct=True))
     half = 1.96 * float(hanley_mcneil_se(value, n_pd, n_hc))
     return {
         "auc": value,
@@ -215,7 +226,7 @@ def area(frame: pd.DataFrame, name: str) -> dict[str, float]:
 
 def ages(
     page: Page, key: str, age: pd.Series, labels: pd.Series, scores: Mapping[str, pd.Series], *, step: int = 5
-) -> tuple[Shown, Shown]:
+) -> Moment:
     """Show age against score, and a box in which a reader chooses the model and the range of ages.
 
     Parameters
@@ -267,11 +278,11 @@ def ages(
         "step": step, "few": FEW, "models": list(scores),
         "people": {name: frame[name].tolist() for name in frame.columns},
     }  # fmt: skip
-    return shown, _box(
+    return Moment(shown, _box(
         page, shown, "ages", "Choose who is compared", values,
         "you choose a model and the youngest and oldest age, and see how well age and the score separate those who are "
         "left, and how many they are",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _draw_areas(ax: Axes, areas: pd.DataFrame) -> None:
@@ -324,7 +335,7 @@ def inside(samples: np.ndarray) -> np.ndarray:
     return samples[features.N_FFT : whole - features.N_FFT]
 
 
-def listen(page: Page, key: str, cohort: Any, names: Mapping[str, str]) -> tuple[Shown, Shown]:
+def listen(page: Page, key: str, cohort: Any, names: Mapping[str, str]) -> Moment:
     """Show the mean spectra of the parts of synthetic voices, and players for them.
 
     Parameters
@@ -381,11 +392,11 @@ def listen(page: Page, key: str, cohort: Any, names: Mapping[str, str]) -> tuple
         _voice_html(f"pd-{page.chapter}-{key}-{label.lower()}", label, parts, levels[label], 0.8 / peak)
         for label, parts in voices.items()
     )
-    return shown, _box(
+    return Moment(shown, _box(
         page, shown, "listen", "Listen", None,
         "a slider under the players mixes the two parts while they play",
         inside=players,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _draw_spectra(ax: Axes, parts: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -407,8 +418,9 @@ def _draw_spectra(ax: Axes, parts: Mapping[str, np.ndarray]) -> pd.DataFrame:
 def _voice_html(
     anchor: str, label: str, parts: Mapping[str, np.ndarray], levels: Mapping[str, float], gain: float
 ) -> str:
+    told = {name: f", {format_number(levels[name], '+.1f')} dB" for name in ("harmonic", "percussive")}
     rows = "".join(
-        f"<li><span>{escape(name)}, {format_number(levels[name], '+.1f')} dB</span>"
+        f"<li><span>{escape(name)}{told.get(name, '')}</span>"
         f'<audio controls preload="none" data-cohort="synthetic" data-part="{escape(name)}" '
         f'aria-label="{SYNTHETIC} {label} voice, {escape(name)}" src="{_wav_uri(gain * part)}"></audio></li>'
         for name, part in parts.items()

@@ -111,6 +111,12 @@ def test_a_box_names_no_recording_and_no_age_closer_than_its_step(page, people):
     assert all(years % 5 == 0 for years in box_data(box)["people"]["age"])
 
 
+def test_a_cell_that_ends_with_a_moment_does_not_show_it_a_second_time(page):
+    from IPython.core.formatters import DisplayFormatter
+
+    assert DisplayFormatter().format(moments.threshold(page, "threshold", MODELS)) == ({}, {})
+
+
 def test_what_is_made_from_synthetic_people_says_so(tmp_path, people):
     with mpl.rc_context():
         page = Page.open("17", cohort("synthetic"), profile="smoke", seed=0, out=tmp_path)
@@ -334,7 +340,7 @@ def test_the_areas_within_a_range_of_ages_are_those_python_computes(page, people
                 for text, rows in zip(told[name], (frame, part), strict=True):
                     found = moments.area(rows, column)
                     interval = () if np.isnan(found["auc"]) else (found["low"], found["high"])
-                    assert text == format_number(found["auc"], ".2f", *interval)
+                    assert text.replace("\u00a0", " ") == format_number(found["auc"], ".2f", *interval)
             counts = part["label"].value_counts()
             said, warned = tab.get_by_role("status").all_text_contents()
             assert f"{counts.get(1, 0)} people with PD and {counts.get(0, 0)} without" in said
@@ -386,6 +392,8 @@ def test_the_players_and_the_mix_of_a_voice_work_in_a_browser(tmp_path, opened):
     )
     assert lengths == pytest.approx([lengths[0]] * 8) and 0.8 < lengths[0] <= 1
     button = tab.get_by_role("button", name="Play the mix").first
+    button.dblclick()  # stopped before it has begun
+    assert button.get_attribute("aria-pressed") == "false"
     button.click()
     assert button.get_attribute("aria-pressed") == "true"
     set_slider(tab, "Mix, SYNTHETIC HC voice", 0)
@@ -421,6 +429,18 @@ def test_without_the_script_and_on_paper_a_box_points_at_its_figure(page, opened
     paper.emulate_media(media="print")
     assert paper.get_by_text("Without it, the figure above shows").is_visible()
     assert not paper.get_by_role("slider").first.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("chapter", "kind"), [("05", "listen"), ("09", "threshold"), ("10", "threshold"), ("17", "ages")]
+)
+def test_a_chapter_shows_its_moment_and_says_what_to_try(chapter, kind):
+    (path,) = paths.NOTEBOOKS.glob(f"{chapter}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (place,) = [at for at, cell in enumerate(cells) if f"moments.{kind}(" in "".join(cell["source"])]
+    assert cells[place - 1]["cell_type"] == "markdown" and "\n### " in "\n" + "".join(
+        cells[place - 1]["source"]
+    )
 
 
 def test_the_script_loads_nothing_and_the_site_is_given_it():

@@ -14,8 +14,8 @@
   const svg = (tag, attributes = {}, ...children) =>
     make(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
-  const share = (value, digits = 1) => (Number.isFinite(value) ? `${(100 * value).toFixed(digits)}\u00a0%` : "not defined");
   const plain = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "not defined");
+  const share = (value, digits = 1) => plain(100 * value, digits) + (Number.isFinite(value) ? "\u00a0%" : "");
   const indices = (list) => list.map((_, index) => index);
 
   /* A slider with its label and its value in words; `moved` is called on every step. */
@@ -39,7 +39,8 @@
 
   function choice(label, names, moved) {
     const id = `pd-choice-${(made += 1)}`;
-    const select = html("select", { id, autocomplete: "off" }, ...names.map((name, at) => html("option", { value: at }, name)));
+    const options = names.map((name, at) => html("option", { value: at }, name));
+    const select = html("select", { id, autocomplete: "off" }, ...options);
     select.addEventListener("change", moved);
     const row = html("div", { class: "pd-control" }, html("label", { for: id }, label), select);
     row.hidden = names.length < 2;
@@ -78,7 +79,8 @@
   const square = (x, y, r, kind) => svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, class: kind });
   const circle = (x, y, r, kind) => svg("circle", { cx: x, cy: y, r, class: kind });
   const triangle = (x, y, r, kind) => svg("path", { d: `M${x} ${y - r}L${x + r} ${y + r}H${x - r}Z`, class: kind });
-  const diamond = (x, y, r, kind) => svg("path", { d: `M${x} ${y - r}L${x + r} ${y}L${x} ${y + r}L${x - r} ${y}Z`, class: kind });
+  const diamond = (x, y, r, kind) =>
+    svg("path", { d: `M${x} ${y - r}L${x + r} ${y}L${x} ${y + r}L${x - r} ${y}Z`, class: kind });
   const unit = (label) => ({ low: 0, high: 1, ticks: [0, 0.5, 1], label });
 
   // ── counts and metrics, as in pdlib/metrics.py and pdlib/confounding.py ─────────────────────────────────
@@ -114,8 +116,9 @@
     let model = values.models[0], cuts = [0];
     const named = (cut) => (Number.isFinite(cut) ? plain(cut, 3) : "above every score");
     const inHundred = (prevalence) => share(prevalence, prevalence < 0.01 ? 1 : 0);
-    const curve = plot("ROC curve with the point of the chosen threshold", 250, unit("false positive rate"), unit("recall"));
-    const strip = plot("Scores of both classes and the chosen threshold", 56, unit("score"), { low: 0, high: 2, ticks: [], label: "" });
+    const curve = plot("ROC curve with the point of the threshold", 250, unit("false positive rate"), unit("recall"));
+    const rows = { low: 0, high: 2, ticks: [], label: "" };
+    const strip = plot("Scores of both classes and the threshold", 56, unit("score"), rows);
     const said = html("p", { role: "status", class: "pd-said" });
     const tables = html("div", { class: "pd-tables" });
     const models = choice("Model", values.models.map(({ name }) => name), () => choose());
@@ -137,50 +140,54 @@
       draw();
     }
 
-    function point(layer, counts, shape, size, kind) {
-      layer.append(shape(curve.across(ratio(counts.fp, counts.fp + counts.tn)), curve.up(ratio(counts.tp, counts.tp + counts.fn)), size, kind));
-    }
+    const place = ({ tp, fn, fp, tn }) => [curve.across(ratio(fp, fp + tn)), curve.up(ratio(tp, tp + fn))];
 
     function draw() {
       const { label, score } = model;
       const at = (cut) => confusion(label, (person) => score[person] >= cut);
       const cut = cuts[threshold.value], prevalence = values.prevalences[people.value];
-      const own = at(cut), best = at(model.best), inside = confusion(label, (person) => score[person] >= model.threshold[person]);
-      const line = [...cuts].reverse().map((each) => at(each)).map((c) =>
-        `${curve.across(ratio(c.fp, c.fp + c.tn))},${curve.up(ratio(c.tp, c.tp + c.fn))}`).join(" ");
+      const own = at(cut), best = at(model.best);
+      const inside = confusion(label, (person) => score[person] >= model.threshold[person]);
+      const line = [...cuts].reverse().map((each) => place(at(each)).join(",")).join(" ");
       curve.layer.replaceChildren(
         svg("path", { class: "pd-chance", d: `M${curve.across(0)} ${curve.up(0)}L${curve.across(1)} ${curve.up(1)}` }),
-        svg("polyline", { class: "pd-line", points: line }));
-      point(curve.layer, inside, triangle, 7, "pd-training");
-      point(curve.layer, best, diamond, 8, "pd-best");
-      point(curve.layer, own, circle, 6, "pd-own");
+        svg("polyline", { class: "pd-line", points: line }),
+        triangle(...place(inside), 7, "pd-training"),
+        diamond(...place(best), 8, "pd-best"),
+        circle(...place(own), 6, "pd-own"));
 
       const marks = indices(label).map((person) => {
         const middle = strip.up(label[person] ? 1.5 : 0.5), x = strip.across(score[person]);
         return svg("path", { d: `M${x} ${middle - 9}V${middle + 9}`, class: label[person] ? "pd-tick-pd" : "pd-tick-hc" });
       });
-      const folds = [...new Set(model.threshold)].map((each) => triangle(strip.across(Math.min(1, each)), strip.up(2) - 3, 5, "pd-training"));
+      const folds = [...new Set(model.threshold)].map((each) =>
+        triangle(strip.across(Math.min(1, each)), strip.up(2) - 3, 5, "pd-training"));
       const here = strip.across(Number.isFinite(cut) ? cut : 1.02);
       strip.layer.replaceChildren(
-        svg("text", { x: 14, y: strip.up(1.5) + 4 }, "PD"), svg("text", { x: 14, y: strip.up(0.5) + 4 }, "HC"), ...marks, ...folds,
+        svg("text", { x: 14, y: strip.up(1.5) + 4 }, "PD"), svg("text", { x: 14, y: strip.up(0.5) + 4 }, "HC"),
+        ...marks, ...folds,
         svg("path", { class: "pd-cut", d: `M${here} ${strip.up(2)}V${strip.up(0)}` }));
 
       const [mine, theirs, tested] = [own, inside, best].map((counts) => rates(counts, prevalence));
-      said.textContent = `Threshold ${named(cut)}: ${own.tp} of ${own.tp + own.fn} PD and ${own.fp} of ${own.fp + own.tn} HC are called PD. `
+      said.textContent = `Threshold ${named(cut)}: ${own.tp} of ${own.tp + own.fn} PD and `
+        + `${own.fp} of ${own.fp + own.tn} HC are called PD. `
         + `Where ${inHundred(prevalence)} of people have PD, ` + (Number.isFinite(mine.predictive)
           ? `${share(mine.predictive)} of those called PD have it, ` + (Number.isFinite(mine.alarms)
             ? `with ${plain(mine.alarms, 1)} false alarms for every case found.` : "and no case is found.")
           : "nobody is called PD.");
       const row = (name, key) => [name, share(mine[key]), share(theirs[key]), share(tested[key])];
       tables.replaceChildren(
-        table("Confusion matrix at your threshold", ["truly", "called PD", "called HC"], [["PD", own.tp, own.fn], ["HC", own.fp, own.tn]]),
+        table("Confusion matrix at your threshold", ["truly", "called PD", "called HC"],
+          [["PD", own.tp, own.fn], ["HC", own.fp, own.tn]]),
         table("Metrics with each threshold", ["metric", "yours ●", "training ▲", "best on the test ◆"], [
-          row("accuracy", "accuracy"), row("precision", "precision"), row("recall", "recall"), row("specificity", "specificity"),
+          ...["accuracy", "precision", "recall", "specificity"].map((name) => row(name, name)),
           row("F1", "f1"), row(`predictive value at ${inHundred(prevalence)}`, "predictive")]));
     }
 
-    const buttons = html("div", { class: "pd-buttons" }, jump("one half", () => 0.5), jump("best on the test", () => model.best));
-    const key = html("p", { class: "pd-key" }, "● your threshold  ▲ chosen in training, each fold its own  ◆ best on the test");
+    const buttons = html("div", { class: "pd-buttons" },
+      jump("one half", () => 0.5), jump("best on the test", () => model.best));
+    const key = html("p", { class: "pd-key" },
+      "● your threshold  ▲ chosen in training, each fold its own  ◆ best on the test");
     live.append(
       html("div", {}, models.row, threshold.row, buttons, curve.drawing, strip.drawing, key),
       html("div", {}, people.row, said, tables));
@@ -193,7 +200,8 @@
     const first = Math.min(...age), last = Math.max(...age) + step;
     const range = { min: first, max: last - step, step };
     const ticks = [first, last].concat(first < 50 && last > 50 ? 50 : []);
-    const points = plot("Age and score of every person", 220, { low: first, high: last, ticks, label: "age (years)" }, unit("score"));
+    const years = { low: first, high: last, ticks, label: "age (years)" };
+    const points = plot("Age and score of every person", 220, years, unit("score"));
     const said = html("p", { role: "status", class: "pd-said" });
     const warning = html("p", { role: "status", class: "pd-few" });
     const tables = html("div", { class: "pd-tables" });
@@ -206,26 +214,33 @@
     function draw() {
       const model = values.models[models.value], score = values.people[model];
       const chosen = (person) => age[person] >= youngest.value && age[person] <= oldest.value;
-      const left = points.across(youngest.value);
+      const left = points.across(youngest.value), right = points.across(oldest.value + step);
+      const dot = (person) => (label[person] ? circle : square)(points.across(place[person]), points.up(score[person]),
+        3.5, `${label[person] ? "pd-is-pd" : "pd-is-hc"}${chosen(person) ? "" : " pd-left-out"}`);
       points.layer.replaceChildren(
-        svg("rect", { x: left, y: points.up(1), width: points.across(oldest.value + step) - left, height: points.up(0) - points.up(1), class: "pd-range" }),
-        ...indices(age).map((person) => (label[person] ? circle : square)(points.across(place[person]), points.up(score[person]), 3.5,
-          `${label[person] ? "pd-is-pd" : "pd-is-hc"}${chosen(person) ? "" : " pd-left-out"}`)));
-      const among = (list, own, within) => indices(age).filter((person) => label[person] === own && (!within || chosen(person))).map((person) => list[person]);
+        svg("rect", { x: left, y: points.up(1), width: right - left, height: points.up(0) - points.up(1), class: "pd-range" }),
+        ...indices(age).map(dot));
+      const among = (list, own, within) => list.filter((_, person) => label[person] === own && (!within || chosen(person)));
       const area = (list, within) => auc(among(list, 1, within), among(list, 0, within));
-      const text = ({ value, low, high }) => (Number.isFinite(value) ? `${plain(value)} [${plain(low)}, ${plain(high)}]` : "not defined");
+      const text = ({ value, low, high }) =>
+        (Number.isFinite(value) ? `${plain(value)} [${plain(low)},\u00a0${plain(high)}]` : "not defined");
       const pd = among(age, 1, true).length, hc = among(age, 0, true).length;
       const by = { age: area(age, true), score: area(score, true) };
-      said.textContent = `From ${youngest.value} to ${oldest.value + step - 1} years: ${pd} people with PD and ${hc} without. `
+      said.textContent = `From ${youngest.value} to ${oldest.value + step - 1} years: `
+        + `${pd} people with PD and ${hc} without. `
         + `AUC of age ${text(by.age)}, of ${model} ${text(by.score)}.`;
       warning.textContent = Math.min(pd, hc) < values.few
         ? `Fewer than ${values.few} people of a class are left: an AUC of so few says next to nothing.` : "";
       tables.replaceChildren(table("AUC with approximate 95 % interval", ["score", "all ages", "chosen ages"], [
-        [`age, in steps of ${step} years`, text(area(age, false)), text(by.age)], [model, text(area(score, false)), text(by.score)]]));
+        [`age, in steps of ${step} years`, text(area(age, false)), text(by.age)],
+        [model, text(area(score, false)), text(by.score)]]));
     }
 
-    const key = html("p", { class: "pd-key" }, html("span", { class: "pd-is-pd" }, "●"), " PD  ", html("span", { class: "pd-is-hc" }, "■"), " HC; pale: left out");
-    live.append(html("div", {}, models.row, youngest.row, oldest.row, points.drawing, key), html("div", {}, said, warning, tables));
+    const key = html("p", { class: "pd-key" }, html("span", { class: "pd-is-pd" }, "●"), " PD  ",
+      html("span", { class: "pd-is-hc" }, "■"), " HC; pale: left out");
+    live.append(
+      html("div", {}, models.row, youngest.row, oldest.row, points.drawing, key),
+      html("div", {}, said, warning, tables));
     draw();
   }
 
@@ -236,27 +251,32 @@
       const name = voice.querySelector("p").textContent.split(";")[0];
       let playing = null;
       const gains = () => [Math.min(1, 2 - mix.value / 50), Math.min(1, mix.value / 50)];
+      const words = ["harmonic only", "more harmonic", "both", "more percussive", "percussive only"];
       const mix = slider(`Mix, ${name}`, { min: 0, max: 100, step: 5, value: 50 },
-        (at) => (at === 0 ? "harmonic only" : at === 100 ? "percussive only" : at === 50 ? "both as they are" : at < 50 ? "more harmonic" : "more percussive"),
+        (at) => words[2 + Math.sign(at - 50) + (at === 100) - (at === 0)],
         () => playing && playing.gains.forEach((gain, at) => { gain.gain.value = gains()[at]; }));
       const button = html("button", { type: "button", "aria-pressed": "false" }, "Play the mix in a loop");
       const stop = () => { playing.context.close(); playing = null; button.setAttribute("aria-pressed", "false"); };
       button.addEventListener("click", async () => {
-        if (playing) return stop();
+        if (playing) {
+          stop();
+          return;
+        }
         const context = new AudioContext();
         playing = { context, gains: gains().map((value) => new GainNode(context, { gain: value })) };
         button.setAttribute("aria-pressed", "true");
         const bytes = (uri) => Uint8Array.from(atob(uri.split(",")[1]), (letter) => letter.charCodeAt(0)).buffer;
-        const sounds = await Promise.all(["harmonic", "percussive"].map((part) => context.decodeAudioData(bytes(source(part)))));
-        if (context.state === "closed") return undefined;
+        const parts = ["harmonic", "percussive"].map((part) => context.decodeAudioData(bytes(source(part))));
+        const own = playing.gains;
+        const sounds = await Promise.all(parts).catch((error) => { if (context.state !== "closed") throw error; });
+        if (context.state === "closed") return;
         sounds.forEach((buffer, at) => {
           const node = new AudioBufferSourceNode(context, { buffer, loop: true });
-          node.connect(playing.gains[at]).connect(context.destination);
+          node.connect(own[at]).connect(context.destination);
           node.start();
         });
-        return undefined;
       });
-      live.append(html("div", {}, mix.row, html("div", { class: "pd-buttons" }, button)));
+      voice.append(mix.row, html("div", { class: "pd-buttons" }, button));
     }
   }
 
