@@ -35,6 +35,9 @@ confusion
 
 Brier score
   Squared.
+
+Holm's step
+  For many.
 ```
 """
 PAGE = """\
@@ -47,7 +50,7 @@ PAGE = """\
 **Fold.** The unfolded twofold re-fold of `fold` and $fold$, [a fold](other.md), <a href="other.html">a fold</a>,
 <code>fold</code>, then Folds, folds and a fold; an auc, the AUCs and the AUC; strata before a stratum. A
 confusion
-matrix and its confusion; the brier score is not the Brier score. {cite:p}`fold` and {glue:text}`none`.
+matrix and its confusion; the brier score is not the Brier score; Holm's step. {cite:p}`fold` and {glue:text}`none`.
 
 ```{figure} x.png
 :alt: fold
@@ -122,6 +125,7 @@ def test_each_term_is_linked_at_its_first_use_in_running_text_and_only_there(sit
         ("words.html#term-confusion-matrix", "confusion matrix"),
         ("words.html#term-confusion", "confusion"),
         ("words.html#term-Brier-score", "Brier score"),
+        ("words.html#term-Holm-s-step", "Holm’s step"),
     ]
 
 
