@@ -44,7 +44,8 @@ def pattern(terms: list[str]) -> re.Pattern[str] | None:
 
 
 def _written(term: str) -> str:
-    words = r"\s+".join(map(re.escape, term.split()))
+    # Sphinx has bent the apostrophes of running text by then
+    words = r"\s+".join(map(re.escape, term.split())).replace("'", "['’]")
     if term != term.lower() or not term[:1].isalpha():
         return words
     return f"[{term[0]}{term[0].upper()}]{words[1:]}"
@@ -52,7 +53,7 @@ def _written(term: str) -> str:
 
 def _key(found: str, terms: Mapping[str, Any]) -> str:
     """The term that was found, as the glossary writes it."""
-    text = " ".join(found.split())
+    text = " ".join(found.split()).replace("’", "'")
     return text if text in terms else text[0].lower() + text[1:]
 
 

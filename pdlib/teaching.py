@@ -254,7 +254,8 @@ def _readme(project: Project, chapters: Mapping[str, Chapter], folder: Path, pro
     for number, chapter in chapters.items():
         found = exercises(nbformat.read(chapter.path, as_version=4), chapter.path.name)
         levels = ", ".join(dict.fromkeys(one.level for one in found))
-        needs = ", ".join(chapter.needs) or "–"
+        many = len(chapter.needs) > 4
+        needs = f"{chapter.needs[0]} to {chapter.needs[-1]}" if many else ", ".join(chapter.needs) or "–"
         rows.append(
             f"| {number} | [{chapter.title}]({chapter.path.name}) | {len(found)} ({levels}) | {needs} |"
         )
@@ -301,7 +302,10 @@ def solutions_page(project: Project) -> str:
 
 
 def _solutions(project: Project) -> Iterator[str]:
-    yield "# Exercises and their solutions\n\nFor teachers. The students' copies hold none of the answers.\n"
+    yield (
+        "# Exercises and their solutions\n\nFor teachers. The students' copies hold none of the answers. Numbers that "
+        "stand here as {glue:text} are filled in on the book's pages.\n"
+    )
     for chapter in read_chapters(project).values():
         yield f"## {chapter.title}\n"
         for one in exercises(nbformat.read(chapter.path, as_version=4), chapter.path.name):

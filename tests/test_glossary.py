@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from pdlib import glossary, paths
 
@@ -33,6 +35,9 @@ confusion
 
 Brier score
   Squared.
+
+Holm's step
+  For many.
 ```
 """
 PAGE = """\
@@ -45,7 +50,7 @@ PAGE = """\
 **Fold.** The unfolded twofold re-fold of `fold` and $fold$, [a fold](other.md), <a href="other.html">a fold</a>,
 <code>fold</code>, then Folds, folds and a fold; an auc, the AUCs and the AUC; strata before a stratum. A
 confusion
-matrix and its confusion; the brier score is not the Brier score. {cite:p}`fold` and {glue:text}`none`.
+matrix and its confusion; the brier score is not the Brier score; Holm's step. {cite:p}`fold` and {glue:text}`none`.
 
 ```{figure} x.png
 :alt: fold
@@ -60,6 +65,25 @@ fold = 1
 """
 
 
+def notebook():
+    """A glued word and outputs that hold terms, before a term in running text."""
+    glued = {"application/papermill.record/text/plain": "'A fold, glued.'"}
+    record = {"scrapbook": {"name": "said", "mime_prefix": "application/papermill.record/"}}
+    outputs = [
+        new_output("display_data", data=glued, metadata=record),
+        new_output("stream", text="a fold is printed"),
+        new_output("display_data", data={"text/html": "<p>a fold in HTML</p>", "text/plain": "a fold"}),
+    ]
+    cells = [
+        new_markdown_cell("# Cells"),
+        new_code_cell("fold = 1", outputs=outputs, execution_count=1),
+        new_markdown_cell("First {glue:text}`said` Then a fold."),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": language})
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Pages of a tiny strict build in the book's way: Markdown, one glossary, one page that is told to stay plain."""
@@ -69,9 +93,10 @@ def site(tmp_path_factory):
         'myst_enable_extensions = ["dollarmath", "colon_fence"]\nglossary_unlinked = ["plain*"]\n'
     )
     (root / "index.md").write_text(
-        "# Book\n\n```{toctree}\nwords\npage\nother\nplain/one\n```\n\nThe fold.\n"
+        "# Book\n\n```{toctree}\nwords\npage\ncells\nother\nplain/one\n```\n\nThe fold.\n"
     )
     (root / "words.md").write_text(GLOSSARY)
+    nbformat.write(notebook(), root / "cells.ipynb")
     (root / "page.md").write_text(PAGE.replace("{cite:p}`fold` and {glue:text}`none`.", ""))
     (root / "other.md").write_text("# Other\n\nNothing of that kind.\n")
     (root / "plain").mkdir()
@@ -100,12 +125,19 @@ def test_each_term_is_linked_at_its_first_use_in_running_text_and_only_there(sit
         ("words.html#term-confusion-matrix", "confusion matrix"),
         ("words.html#term-confusion", "confusion"),
         ("words.html#term-Brier-score", "Brier score"),
+        ("words.html#term-Holm-s-step", "Holm’s step"),
     ]
 
 
 def test_the_text_of_a_page_stays_the_same_word_for_word(site):
     text = re.sub(r"<[^>]+>", "", (site / "page.html").read_text())
     assert "then Folds, folds and a fold; an auc, the AUCs and the AUC; strata before a stratum. A" in text
+
+
+def test_outputs_and_glued_words_stay_as_they_are(site):
+    assert linked(site / "cells.html") == [("words.html#term-fold", "fold")]
+    page = (site / "cells.html").read_text()
+    assert "A fold, glued." in page and "a fold is printed" in page and "<p>a fold in HTML</p>" in page
 
 
 def test_no_link_stands_inside_a_link_that_is_written_in_html(site):
