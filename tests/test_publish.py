@@ -443,7 +443,9 @@ def test_the_unpacked_archive_opens_from_the_disk_without_a_network_and_finds_a_
         with page.expect_download() as download:
             page.locator('a[href$="fig.csv"]').first.evaluate("link => link.click()")
         assert download.value.suggested_filename == "fig.csv"
-        wrong = [one for one in wrong if not one.endswith("fig.csv")]  # a download is a request that shows no page
+        wrong = [
+            one for one in wrong if not one.endswith("fig.csv")
+        ]  # a download is a request that shows no page
         page.goto((folder / "search.html").as_uri() + "?q=second")
         page.wait_for_selector("#search-results li")
         assert "2. The second" in page.locator("#search-results").inner_text()
