@@ -35,25 +35,40 @@ _EMPTY_WORDS = set(
 )
 
 
+# "ROC curve of …", "Bar chart comparing …", "Mel spectrogram for …": a label in place of what is to be seen
+_LABEL = re.compile(
+    r"((an?|the) )?(\w+ ){0,2}(roc curves?|confusion matri(x|ces)|(bar|line|box|scatter|violin) (plots?|charts?|graphs?)"
+    r"|histograms?|spectrograms?|heat ?maps?|schem(e|atic)s?|screenshots?|flow ?charts?|tables?|figs?\.?|panels?"
+    r"|[xy][- ]axis)( [\d, and–-]+)?( (of|for|from|showing|with|comparing|against|per|by)\b|:|,|$)"
+)
+_TELLS = re.compile(
+    r"\d|\b(is|are|was|were|has|have|had|not|no|neither|only|lies?|rises?|falls?|differs?|stays?|grows?|ends?)\b"
+)
+_FILE_NAME = re.compile(r"[\w-]+\.(png|svg|jpe?g|gif|webp|pdf|csv)\b")
+
+
 def check_alt(alt: str, key: str, caption: str, labels: Sequence[str] = ()) -> None:
     """Raise `ParameterError` unless ``alt`` tells something: the finding, not the kind of picture.
 
-    Refused are texts under 40 characters, file names, the key or caption again, openings such as "plot of",
-    and texts with fewer than three words beyond the figure's own ``labels`` (axes, title, legend).
+    Refused are texts under 40 characters, file names, the key or caption again, openings such as "plot of", labels
+    such as "ROC curve of the model on the test speakers", which hold no number and none of the verbs of a finding, and
+    texts with fewer than three words beyond the figure's own ``labels`` (axes, title, legend).
     """
     text = " ".join(alt.split())
     plain = text.lower().rstrip(".")
     words = set(re.findall(r"\w+", plain))
     own = {word for label in labels for word in re.findall(r"\w+", label.lower())}
+    label = _LABEL.match(plain)
     faults = {
         "is shorter than 40 characters": len(text) < 40,
-        "is a file name": re.search(r"\.(png|svg|jpe?g|pdf|csv)$", plain) is not None,
+        "names a file": _FILE_NAME.search(plain) is not None,
         "repeats the key or the caption": plain
         in (key.lower(), " ".join(caption.lower().split()).rstrip(".")),
         "opens with the kind of picture": re.match(
             r"(an? |the )?(plots?|figures?|graphs?|charts?|images?|pictures?|diagrams?)\b", plain
         )
         is not None,
+        "is a label and tells no finding": label is not None and not _TELLS.search(plain[label.end() :]),
         "only repeats the labels in the figure": len(words - own - _EMPTY_WORDS) < 3,
     }
     for fault, found in faults.items():

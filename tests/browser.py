@@ -1,4 +1,4 @@
-"""The machine's own chromium, looking at a built site: what it asks for, what it complains about."""
+"""The machine's own chromium, looking at a built site: what a page shows, what it asks for, what it complains about."""
 
 from __future__ import annotations
 
@@ -6,70 +6,126 @@ import functools
 import http.server
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+PHONE, DESK = 360, 1280
+_SCRIPT = Path(__file__).with_suffix(".js")
+_SET = "() => window.MathJax && window.MathJax.startup && window.MathJax.startup.promise"
+# a dark page differs from a light one in its colours alone
+_COLOURS = ["color-contrast", "link-in-text-block"]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            pass  # a page was left before everything had come
+
 
 @dataclass
-class Seen:
-    """Requests that left the site, errors, pages without a word they must say, equations set and not set."""
+class Sight:
+    """One page at one width: what went wrong while it was open, and what stands on it (see ``browser.js``)."""
 
+    page: str
+    width: int
     elsewhere: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    equations: int = 0
-    bad_equations: list[str] = field(default_factory=list)
+    toggles: list[str] = field(default_factory=list)
+    axe: dict[str, list[str]] = field(default_factory=dict)
+    wide: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.page} at {self.width} px"
 
 
-def look_at(site: Path, pages: Iterable[str], word: str) -> Seen:
-    """Open every page and note what a browser does; skips, saying so, where there is no chromium."""
+class Window:
+    """A browser and the address it finds the site at."""
+
+    def __init__(self, browser: Any, here: str):
+        self.browser, self.here = browser, here
+
+    def open(self, name: str, width: int = DESK, *, sight: Sight | None = None, **options: Any) -> Any:
+        """A page by its name without ending, with its equations set; what goes wrong is noted in ``sight``."""
+        settings = {"color_scheme": "light", "reduced_motion": "reduce"} | options
+        page = self.browser.new_page(viewport={"width": width, "height": 900}, **settings)
+        if sight:
+            self._watch(page, sight)
+        page.goto(f"{self.here}{name}.html", wait_until="load")
+        page.evaluate(_SET)
+        return page
+
+    def _watch(self, page: Any, sight: Sight) -> None:
+        def asked(request):
+            if not request.url.startswith((self.here, "data:", "blob:")):
+                sight.elsewhere.append(request.url)
+
+        def answered(response):
+            if response.status >= 400:
+                sight.errors.append(f"{response.status} {response.url}")
+
+        page.on("request", asked)
+        page.on("response", answered)
+        page.on("console", lambda line: sight.errors.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: sight.errors.append(str(error)))
+
+
+@contextmanager
+def window(site: Path) -> Iterator[Window]:
+    """A headless browser on a site; skips, saying so, where there is no chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     if not executable:
         pytest.skip("no chromium on this machine: the pages were not looked at in a browser")
     from playwright.sync_api import sync_playwright
 
-    handler = functools.partial(_Quiet, directory=str(site))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    here, seen = f"http://127.0.0.1:{server.server_port}/", Seen()
-
-    def asked(request):
-        if not request.url.startswith((here, "data:", "blob:")):
-            seen.elsewhere.append(request.url)
-
-    def answered(response):
-        if response.status >= 400:
-            seen.errors.append(f"{response.status} {response.url}")
-
     try:
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-            page = browser.new_page()
-            page.on("request", asked)
-            page.on("response", answered)
-            page.on("console", lambda line: seen.errors.append(line.text) if line.type == "error" else None)
-            page.on("pageerror", lambda error: seen.errors.append(str(error)))
-            for name in pages:
-                page.goto(f"{here}{name}.html", wait_until="networkidle")
-                if not page.get_by_text(word).first.is_visible():
-                    seen.silent.append(name)
-                # equations are set after the page has loaded
-                page.evaluate(
-                    "() => window.MathJax && window.MathJax.startup && window.MathJax.startup.promise"
-                )
-                seen.equations += page.locator("mjx-container").count()
-                for wrong in page.locator("[data-mml-node=merror]").all():
-                    seen.bad_equations.append(f"{name}: {wrong.get_attribute('data-mjx-error')}")
+            yield Window(browser, f"http://127.0.0.1:{server.server_port}/")
             browser.close()
     finally:
         server.shutdown()
-    return seen
+
+
+def look_at(site: Path, pages: Iterable[str], widths: Iterable[int] = (DESK,), *, axe: bool = False) -> list[Sight]:
+    """Open every page once at every width and note all there is to note; axe takes most of the time."""
+    sights = []
+    with window(site) as opened:
+        for name in pages:
+            for width in widths:
+                sight = Sight(name, width)
+                page = opened.open(name, width, sight=sight)
+                page.add_script_tag(path=_SCRIPT)
+                sight.facts = page.evaluate("looking.facts()")
+                sight.toggles = page.evaluate("looking.toggles()")
+                page.evaluate("looking.open()")
+                sight.wide = page.evaluate("looking.wide()")
+                if axe:
+                    sight.axe = _axe(page)
+                page.close()
+                sights.append(sight)
+    return sights
+
+
+def _axe(page: Any) -> dict[str, list[str]]:
+    """What axe-core calls serious or critical, in the light theme and in the dark one, everything unfolded."""
+    import axe_playwright_python
+
+    page.add_script_tag(path=Path(axe_playwright_python.__file__).parent / "axe.min.js")
+    light = page.evaluate("looking.axe()")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    return {"light": light, "dark": page.evaluate("rules => looking.axe(rules)", _COLOURS)}

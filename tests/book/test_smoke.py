@@ -1,4 +1,4 @@
-"""The whole book at its smallest: every chapter in the smoke profile, the strict site, a browser's view."""
+"""The whole book at its smallest: every chapter in the smoke profile, and the strict site made of them."""
 
 import io
 import json
@@ -12,39 +12,8 @@ from rich.console import Console
 
 from pdlib import paths, publish, run
 from pdlib.claims import REQUIRED
-from pdlib.params import Project
-from tests.browser import look_at
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory):
-    """A copy of the book's sources, so that neither the reader's runs nor their site are touched."""
-    root = tmp_path_factory.mktemp("smoke")
-    for name in ("notebooks", "book", "data"):
-        unwanted = shutil.ignore_patterns("raw", "edition", ".ipynb_checkpoints")
-        shutil.copytree(paths.ROOT / name, root / name, ignore=unwanted)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copyfile(paths.ROOT / name, root / name)
-    return Project(root)
-
-
-@pytest.fixture(scope="module")
-def executed(book):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PDLIB_RUNS", str(book.root / "runs"))
-        patch.setenv("PDLIB_RESULTS", str(book.root / "results"))
-        patch.setenv("NUMBA_CACHE_DIR", str(paths.BUILD / "numba"))
-        out = io.StringIO()
-        report = run.run("smoke", project=book, console=Console(file=out, width=200))
-    assert report.ok, out.getvalue()
-    return report.folder
-
-
-@pytest.fixture(scope="module")
-def site(book, executed):
-    return publish.publish_run(book, executed, Console(file=io.StringIO())).parent
 
 
 def test_every_chapter_runs_in_the_smoke_profile_without_an_error_or_a_warning_on_its_page(executed):
@@ -135,13 +104,6 @@ def test_the_teaching_guide_prints_on_two_pages(site, tmp_path):
         page.pdf(path=str(tmp_path / "guide.pdf"), format="A4", margin=margin)
         browser.close()
     assert len(PdfReader(tmp_path / "guide.pdf").pages) <= 2
-
-
-@pytest.mark.browser
-def test_every_page_says_synthetic_sets_its_equations_and_asks_for_nothing_elsewhere(book, site):
-    seen = look_at(site, publish.toc_files(book), "SYNTHETIC DATA")
-    assert (seen.elsewhere, seen.errors, seen.silent, seen.bad_equations) == ([], [], [], [])
-    assert seen.equations > 0
 
 
 def numbers_in(text):
