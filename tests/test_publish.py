@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 
 import nbformat
@@ -364,6 +365,34 @@ def test_a_strict_build_gives_every_page_with_its_side_files_and_says_synthetic(
     assert (built.html / "index.html").is_file()
     assert [p.name for p in built.build.glob(".*")] == []
     assert "thebe" not in (built.html / "notebooks" / "01_one.html").read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.slow
+def test_buttons_lead_to_the_source_notebook_and_load_nothing_from_elsewhere(built, monkeypatch):
+    monkeypatch.setenv("PDLIB_REPOSITORY", "https://github.com/owner/book#main")
+    site = publish.publish_run(built, built.build / "run" / "smoke-synthetic", Console(file=io.StringIO())).parent
+    page = (site / "notebooks" / "01_one.html").read_text(encoding="utf-8")
+    links = set(re.findall(r'href="(https://(?:colab|mybinder)[^"]+)"', page))
+    assert links == {
+        "https://colab.research.google.com/github/owner/book/blob/main/notebooks/01_one.ipynb",
+        "https://mybinder.org/v2/gh/owner/book/main?urlpath=lab/tree/notebooks/01_one.ipynb",
+    }
+    assert page.count("mybinder.org/v2") == 2, "once behind the theme's button, once in words"
+    assert "github.com/owner/book/main" not in page
+    monkeypatch.delenv("PDLIB_REPOSITORY")
+    site = publish.publish_run(built, built.build / "run" / "smoke-synthetic", Console(file=io.StringIO())).parent
+    page = (site / "notebooks" / "01_one.html").read_text(encoding="utf-8")
+    assert "mybinder" not in page and "Run this chapter yourself" in page
+
+
+@pytest.mark.slow
+def test_the_download_button_gives_the_notebook_without_outputs(built):
+    site = built.html
+    page = (site / "notebooks" / "01_one.html").read_text(encoding="utf-8")
+    assert "_sources/notebooks/01_one.ipynb" in page
+    given = nbformat.read(site / "_sources" / "notebooks" / "01_one.ipynb", as_version=4)
+    source = nbformat.read(built.notebooks / "01_one.ipynb", as_version=4)
+    assert given.cells == source.cells and "key" not in given.metadata.get("pdlib", {})
 
 
 @pytest.mark.slow
