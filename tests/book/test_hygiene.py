@@ -157,6 +157,7 @@ ORDER = [
     ("custnetgc", "transfer", "baselines", "scores"),
     ("explained", "single_case", "leakage", "confounding", "recheck", "cross_checks", "network_checks"),
     ("plots", "markup", "diagrams", "figures"),
+    ("quality", "report", "report_page"),
     ("execute", "run"),
     ("claims",),
     ("figure_index",),
