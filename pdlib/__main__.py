@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pdlib.errors import PdlibError
+from pdlib.errors import PdlibError, UsageError
 from pdlib.params import Project
 
 # modules that load papermill, pandas or Sphinx are imported by the command that needs them, so help is quick
@@ -456,6 +457,76 @@ def _speakers(cohort: str | None, parameter: Sequence[str] | None) -> None:
         from pdlib.own_recordings import refresh
 
         refresh(folder)
+
+
+@app.command(
+    epilog=_examples(
+        "report my_vowel.wav --age 63 --sex F",
+        "report PD-01",
+    )
+)
+def report(
+    wav: Annotated[
+        str,
+        typer.Argument(
+            metavar="WAV", help="A sound file (wav, flac, mp3 …), or a recording of the cohort such as PD-01."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page; else _build/reports.")
+    ] = None,
+    age: Annotated[
+        float | None, typer.Option("--age", help="Of the speaker in years: asks the age models, too.")
+    ] = None,
+    sex: Annotated[str | None, typer.Option("--sex", help="Of the speaker, F or M.")] = None,
+    profile: ProfileOption = "quick",
+    cohort: Annotated[
+        str | None,
+        typer.Option(
+            "--cohort", help="real (the default), synthetic to try it out, or a folder of recordings."
+        ),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train networks that are not in the store; takes long.")
+    ] = False,
+) -> None:
+    """One recording as a page: is it fit, its markers, what every model says of it and what that is worth."""
+    # hundreds of tiny regressions: several threads for each would only wait for one another
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    started, console = time.monotonic(), _console()
+    folder = report_folder(out)
+
+    def say(text: str) -> None:
+        console.print(escape(text), style="dim", highlight=False, soft_wrap=True)
+
+    from pdlib import report as one_report
+    from pdlib import report_page
+    from pdlib.run import clock
+
+    made = one_report.make(
+        wav, profile=profile, cohort=cohort, age=age, sex=sex, train=train, project=PROJECT, say=say
+    )
+    page = report_page.write(made, folder, Path(made.file or made.name).stem)
+    if made.synthetic:
+        console.print(
+            "[bold red]SYNTHETIC DATA:[/] the models learned from artificial voices", highlight=False
+        )
+    for reason in made.refused:
+        console.print(f"[yellow]refused:[/] {escape(reason)}", highlight=False, soft_wrap=True)
+    for check in () if made.refused else made.quality.flagged:
+        console.print(f"look out: {escape(check.said)}", highlight=False, soft_wrap=True)
+    _done(console, page, clock(time.monotonic() - started))
+    if made.refused:
+        raise typer.Exit(1)
+
+
+def report_folder(out: Path | None) -> Path:
+    """Where a report's page goes; a name that is meant for a file is refused before any work."""
+    if out is None:
+        return PROJECT.build / "reports"
+    if out.is_file() or out.suffix.lower() in (".html", ".htm"):
+        raise UsageError(f"-o {out} names a file", "give a folder; the page is called NAME-report.html in it")
+    return out
 
 
 def _list(text: str | None) -> list[str] | None:

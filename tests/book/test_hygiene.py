@@ -158,6 +158,7 @@ ORDER = [
     ("explained", "single_case", "leakage", "confounding", "recheck", "cross_checks", "network_checks"),
     ("plots", "markup", "diagrams", "figures"),
     ("moments",),
+    ("quality", "report", "report_page"),
     ("execute", "run"),
     ("claims",),
     ("own_recordings", "listing"),
