@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pdlib import paths
 from pdlib.archive import site_name
-from pdlib.chromium import Browser, served
+from pdlib.chromium import PATIENCE, browser, served
 from pdlib.errors import PublishError
 from pdlib.params import Project
 from pdlib.publish import files_of, read_about, toc_files
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
 
 NUMBERING_CHROMIUM = 131  # the first that fills the margins of a printed page
-LAYOUT = {"paperWidth": 210 / 25.4, "paperHeight": 297 / 25.4, "scale": 0.8, "printBackground": True}  # A4
+LAYOUT = {"format": "A4", "scale": 0.8, "print_background": True}
 _TO_ANCHOR = re.compile(r'href="([^"#]*)#([^"]+)"')
 
 # equations are set after the page has loaded; pictures far down are loaded only when somebody scrolls there
@@ -96,17 +96,17 @@ def book_pdf(project: Project, target: Path | None = None, console: Console | No
     target = Path(target) if target else project.build / f"{site_name(about)}.pdf"
     parts = _parts(project)
     anchors = _anchors(project.html, [name for name, _ in parts])
-    with served(project.html) as base, Browser() as browser:
-        _check_version(browser)
+    with served(project.html) as base, browser() as opened:
+        _check_version(opened.version)
         printed: list[Printed] = []
         first = 1
         for count, (name, part) in enumerate(parts, 1):
             console.print(f"[{count}/{len(parts)}] {name}", highlight=False, markup=False)
-            one = _print(browser, f"{base}{name}.html", _style(about, first), anchors.get(name, ()))
+            one = _print(opened, f"{base}{name}.html", _style(about, first), anchors.get(name, ()))
             printed.append(Printed(name, part, first, *one))
             first += len(printed[-1].reader.pages)
         cover = f"data:text/html;base64,{base64.b64encode(_cover(about, printed, base).encode()).decode()}"
-        front = _print(browser, cover, "", ())[-1]
+        front = _print(opened, cover, "", ())[-1]
         writer = _join(about, front, printed, base)
     with paths.atomic_path(target) as part, part.open("wb") as stream:
         writer.write(stream)
@@ -141,12 +141,11 @@ def _place(address: str) -> tuple[str, str]:
     return unquote(path).partition("?")[0].removesuffix(".html"), unquote(anchor)
 
 
-def _check_version(browser: Browser) -> None:
-    product = browser.call("Browser.getVersion")["product"]
-    major = re.search(r"/(\d+)", product)
-    if not major or int(major[1]) < NUMBERING_CHROMIUM:
+def _check_version(version: str) -> None:
+    if int(version.partition(".")[0]) < NUMBERING_CHROMIUM:
         raise PublishError(
-            f"{product} cannot number the pages of a book", f"install Chromium {NUMBERING_CHROMIUM} or newer"
+            f"Chromium {version} cannot number the pages of a book",
+            f"install Chromium {NUMBERING_CHROMIUM} or newer",
         )
 
 
@@ -163,9 +162,7 @@ def _style(about: Mapping[str, str], first: int) -> str:
     )
 
 
-def _print(
-    browser: Browser, address: str, style: str, anchors: Sequence[str]
-) -> tuple[str, tuple, PdfReader]:
+def _print(opened: Any, address: str, style: str, anchors: Sequence[str]) -> tuple[str, tuple, PdfReader]:
     """Title, sections and PDF of one page.
 
     Raises
@@ -176,17 +173,21 @@ def _print(
     from pypdf import PdfReader
 
     script = _READY % {"style": json.dumps(style), "anchors": json.dumps(sorted(anchors))}
-    with browser.page(address) as page:
-        seen = page.evaluate(script)
-        wrong = [f"{seen['unset']} equations are not set"] if seen["unset"] else []
-        wrong += [f"an equation has an error: {text}" for text in seen["broken"]]
-        wrong += [f"a picture is not shown: {source}" for source in seen["pictures"]]
-        if wrong:
-            raise PublishError(
-                f"{_shown(address)} cannot be printed: {'; '.join(wrong)}", "build the site again"
-            )
-        sections = tuple((anchor, title) for anchor, title in seen["sections"])
-        return seen["title"], sections, PdfReader(io.BytesIO(page.pdf(**LAYOUT)))
+    page = opened.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    seen = page.evaluate(script)
+    wrong = [f"{seen['unset']} equations are not set"] if seen["unset"] else []
+    wrong += [f"an equation has an error: {text}" for text in seen["broken"]]
+    wrong += [f"a picture is not shown: {source}" for source in seen["pictures"]]
+    if wrong:
+        raise PublishError(
+            f"{_shown(address)} cannot be printed: {'; '.join(wrong)}", "build the site again"
+        )
+    sections = tuple((anchor, title) for anchor, title in seen["sections"])
+    printed = page.pdf(**LAYOUT)
+    page.close()
+    return seen["title"], sections, PdfReader(io.BytesIO(printed))
 
 
 def _shown(address: str) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import shutil
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pdlib import chromium
+
 PHONE, DESK = 360, 1280
 _SCRIPT = Path(__file__).with_suffix(".js")
 _SET = "() => window.MathJax && window.MathJax.startup && window.MathJax.startup.promise"
@@ -21,15 +20,10 @@ _SET = "() => window.MathJax && window.MathJax.startup && window.MathJax.startup
 _COLOURS = ["color-contrast", "link-in-text-block"]
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def handle(self):
-        try:
-            super().handle()
-        except ConnectionError:
-            pass  # a page was left before everything had come
+def chromium_or_skip() -> None:
+    """Skip the test, saying so, where there is no chromium."""
+    if not any(map(shutil.which, chromium.NAMES)):
+        pytest.skip("no chromium on this machine: nothing was looked at in a browser")
 
 
 @dataclass
@@ -84,21 +78,9 @@ class Window:
 @contextmanager
 def window(site: Path) -> Iterator[Window]:
     """A headless browser on a site; skips, saying so, where there is no chromium."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if not executable:
-        pytest.skip("no chromium on this machine: the pages were not looked at in a browser")
-    from playwright.sync_api import sync_playwright
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-            yield Window(browser, f"http://127.0.0.1:{server.server_port}/")
-            browser.close()
-    finally:
-        server.shutdown()
+    chromium_or_skip()
+    with chromium.served(site) as here, chromium.browser() as opened:
+        yield Window(opened, here)
 
 
 def look_at(site: Path, pages: Iterable[str], widths: Iterable[int] = (DESK,), *, axe: bool = False) -> list[Sight]:

@@ -154,7 +154,7 @@ def test_alt_texts_that_tell_nothing_are_refused(real, alt, words):
     ],
 )
 def test_an_alt_text_that_names_the_picture_and_then_tells_the_finding_is_taken(alt):
-    check_alt(alt, "roc", "Receiver operating characteristic.")
+    markup.check_alt(alt, "roc", "Receiver operating characteristic.")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -13,11 +12,12 @@ import pandas as pd
 import pytest
 from scipy.io import wavfile
 
-from pdlib import evaluate, features, moments, paths
+from pdlib import chromium, evaluate, features, moments, paths
 from pdlib.cohort import synthetic_cohort
 from pdlib.confounding import hanley_mcneil_se, predictive_value
 from pdlib.errors import DataError, ParameterError, PrivacyError
 from pdlib.figures import Page, format_number
+from tests.browser import chromium_or_skip
 
 STATIC = paths.BOOK / "_static"
 PEOPLE = 24  # of each class
@@ -199,21 +199,14 @@ def test_the_spectra_of_the_figure_are_those_of_the_parts(tmp_path):
 
 # ── in a browser ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
-def chromium():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if not executable:
-        pytest.skip("no chromium on this machine: the sliders were not moved")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+def running():
+    chromium_or_skip()
+    with chromium.browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def opened(chromium):
+def opened(running):
     """Opens shown figures and boxes as one page; nothing may go wrong or be asked for while it is open."""
     wrong, pages = [], []
 
@@ -221,7 +214,7 @@ def opened(chromium):
         css = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("book.css", "moments.css"))
         js = (STATIC / "moments.js").read_text(encoding="utf-8") if script else ""
         body = "".join(part.html for part in shown)
-        tab = chromium.new_page(viewport={"width": width, "height": 800})
+        tab = running.new_page(viewport={"width": width, "height": 800})
         tab.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on(

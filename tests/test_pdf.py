@@ -9,10 +9,11 @@ from pypdf import PdfReader
 from rich.console import Console
 
 from pdlib import __main__ as cli
-from pdlib import chromium, paths
+from pdlib import paths
 from pdlib import pdf as printing
 from pdlib.errors import PublishError
 from pdlib.params import Project
+from tests.browser import chromium_or_skip
 from tests.tinysite import write_site
 
 LATER = """<script>
@@ -29,8 +30,7 @@ EQUATION = '<article><h1>2. The second</h1><p><span class="math">\\(E = mc^2\\)<
 
 @pytest.fixture(scope="module")
 def browser():
-    if not any(map(shutil.which, chromium.NAMES)):
-        pytest.skip("no chromium on this machine: nothing was printed")
+    chromium_or_skip()
 
 
 def printed(project):
@@ -163,12 +163,8 @@ def test_without_a_site_or_with_a_page_missing_from_it_nothing_is_printed(tmp_pa
 
 
 def test_a_chromium_too_old_to_number_pages_is_refused():
-    class Old:
-        def call(self, _):
-            return {"product": "HeadlessChrome/120.0.1"}
-
     with pytest.raises(PublishError, match="install Chromium 131 or newer"):
-        printing._check_version(Old())
+        printing._check_version("120.0.1")
 
 
 def test_a_quote_in_the_title_cannot_end_the_foot_of_the_page_early():

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from rich.console import Console
 
-from pdlib import archive, paths, publish, run
+from pdlib import archive, chromium, paths, publish, run
 from pdlib.claims import COLUMNS
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.params import Project, read_chapters
-from tests.browser import look_at
+from tests.browser import chromium_or_skip, look_at
 from tests.test_figure_index import figure, glued
 from tests.tinybook import REAL, SYNTHETIC, write_notebook, write_profile
 
@@ -429,14 +429,9 @@ def test_a_browser_sees_no_request_elsewhere_no_console_error_and_set_equations(
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_link_to_a_number_leads_to_its_cell_and_shows_it_and_otherwise_leaves_no_gap(built):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no chromium on this machine: the link was not followed")
-    from playwright.sync_api import sync_playwright
-
+    chromium_or_skip()
     address = (built.html / "notebooks" / "01_one.html").as_uri()
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium.browser() as browser:
         page = browser.new_page(viewport={"width": 1000, "height": 300})
         page.goto(address)
         assert page.locator("#cell-cell-1").evaluate("e => e.getBoundingClientRect().height") == 0
@@ -445,22 +440,16 @@ def test_a_link_to_a_number_leads_to_its_cell_and_shows_it_and_otherwise_leaves_
         page.reload()
         assert page.locator("#pd-01-auc").is_visible()
         assert 0 <= page.locator("#pd-01-auc").evaluate("e => e.getBoundingClientRect().top") < 300
-        browser.close()
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_the_unpacked_archive_opens_from_the_disk_without_a_network_and_finds_a_word(built, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no chromium on this machine: the archive was not opened")
-    from playwright.sync_api import sync_playwright
-
+    chromium_or_skip()
     shutil.unpack_archive(archive.archive(built, tmp_path), tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     wrong = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium.browser() as browser:
         page = browser.new_context(offline=True).new_page()
         page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -479,7 +468,6 @@ def test_the_unpacked_archive_opens_from_the_disk_without_a_network_and_finds_a_
         page.goto((folder / "search.html").as_uri() + "?q=second")
         page.wait_for_selector("#search-results li")
         assert "2. The second" in page.locator("#search-results").inner_text()
-        browser.close()
     assert wrong == []
 
 

@@ -3,15 +3,15 @@
 import io
 import json
 import re
-import shutil
 
 import nbformat
 import pytest
 from pypdf import PdfReader
 from rich.console import Console
 
-from pdlib import paths, publish, run
+from pdlib import chromium, paths, publish, run
 from pdlib.claims import REQUIRED
+from tests.browser import chromium_or_skip
 
 pytestmark = pytest.mark.slow
 
@@ -91,18 +91,12 @@ def test_words_of_the_glossary_are_linked_on_every_chapter(book, site):
 
 @pytest.mark.browser
 def test_the_teaching_guide_prints_on_two_pages(site, tmp_path):
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not chromium:
-        pytest.skip("no chromium on this machine: nothing could be printed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    chromium_or_skip()
+    with chromium.browser() as browser:
         page = browser.new_page()
         page.goto((site / "book" / "teaching_guide.html").resolve().as_uri())
         margin = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
         page.pdf(path=str(tmp_path / "guide.pdf"), format="A4", margin=margin)
-        browser.close()
     assert len(PdfReader(tmp_path / "guide.pdf").pages) <= 2
 
 
