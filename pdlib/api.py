@@ -404,7 +404,7 @@ def code_page(module: Module) -> str:
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    code = highlight(module.source, PythonLexer(), HtmlFormatter(lineanchors="L", cssclass="highlight"))
+    code = highlight(module.source, PythonLexer(), HtmlFormatter(linespans="L", cssclass="highlight"))
     name = html.escape(f"pdlib/{module.name}.py")
     return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light">
@@ -418,7 +418,8 @@ body {{ margin: 0 auto; max-width: 60rem; padding: 1rem; font-family: sans-serif
 html[data-theme="dark"] body {{ background: #14181e; color: #ced6dd; }}
 html[data-theme="dark"] a {{ color: #7fb8ff; }}
 pre {{ line-height: 1.35; overflow-wrap: anywhere; white-space: pre-wrap; }}
-pre a {{ scroll-margin-top: 30vh; }}
+pre span[id] {{ scroll-margin-top: 30vh; }}
+pre span:target {{ outline: 2px solid; outline-offset: 2px; }}
 </style>
 <script>
 const chosen = localStorage.getItem("theme");
