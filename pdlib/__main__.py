@@ -358,15 +358,16 @@ def why(
     Each thing that differs from when it was executed: its text, a parameter, a module, a library, the recordings,
     a chapter it needs.
     """
+    from pdlib.listing import ago
     from pdlib.run import why as explain
 
     console, rows = _console(), explain(chapter, PROJECT, profile)
     if not rows:
         console.print(f"chapter {escape(chapter)} has not been executed yet", highlight=False)
     for row in rows:
-        console.print(
-            f"{escape(row.folder)}/{row.name}: {escape(row.state)}", highlight=False, soft_wrap=True
-        )
+        when = f" (executed {ago(row.executed)})" if row.executed else ""
+        where = escape(f"{row.folder}/{row.name}{when}: {row.state}")
+        console.print(where, highlight=False, soft_wrap=True)
         for change in row.changes:
             console.print(f"  - {escape(change)}", highlight=False, soft_wrap=True)
 

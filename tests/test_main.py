@@ -118,8 +118,37 @@ def test_help_names_every_command_and_works_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "pdlib", "--help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
     )
-    for command in ("fetch", "run", "book", "html", "edition", "status", "why", "audit"):
+    for command in ("fetch", "check", "run", "book", "html", "edition", "status", "why", "audit"):
         assert f"  {command} " in done.stdout
+    for word in ("PDLIB_DATA", "PDLIB_WEIGHTS", "PDLIB_RUNS", "PDLIB_RESULTS", "PDLIB_REPOSITORY", "2 for wrong use"):
+        assert word in done.stdout
+    commands = done.stdout.partition("Commands:")[2].partition("Start here")[0]
+    assert commands.strip() and "..." not in commands, "the summary of a command is cut off"
+
+
+def test_every_command_explains_itself_with_an_example(capsys):
+    names = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+    assert len(names) > 8
+    for name in names:
+        code, said = call(capsys, name, "--help")
+        assert code == 0 and f"  python -m pdlib {name}" in said, name
+
+
+def test_check_leaves_with_one_for_what_is_missing_and_with_two_for_wrong_use(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "HC").mkdir()
+    code, said = call(capsys, "check", str(tmp_path))
+    assert code == 1 and "no folder begins with PD" in said and "HC/" in said
+    assert call(capsys, "check", str(tmp_path), "--profile", "quik")[0] == 2
+    assert call(capsys, "check")[0] == 2
+
+
+def test_a_table_that_does_not_fit_stops_a_run_before_it_starts(project, tmp_path, capsys):
+    (tmp_path / "HC").mkdir()
+    (tmp_path / "speakers.csv").write_text("file,age,sex\nann.wav,50,F\n")
+    for given in (["--cohort", str(tmp_path)], ["-p", f"cohort={tmp_path}"]):
+        code, said = call(capsys, "run", *given)
+        assert code == 1 and "line 2: 'ann.wav' has no recording" in said and "pdlib check" in said
 
 
 LEDGER = (
