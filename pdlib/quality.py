@@ -108,7 +108,7 @@ LIMITS = {
         refuse_below=MIN_SECONDS, refuse_above=MAX_SECONDS, flag_above=LONG_SECONDS,
     ),
     "level": Limit(
-        "highest peak", "dB re full scale", ".1f",
+        "highest peak re full scale", "dB", ".1f",
         "All recordings are brought to one level, so a quiet one is heard as well as a loud one, until the noise of "
         "the format comes up with the voice.",
         low="so quiet that there is silence, or the noise of the file format comes up with the voice",

@@ -513,6 +513,9 @@ class _Asked:
         self.graph = slope_picture(clip, models.graphs.pictures.shape[1])
         self.alone = PictureSet((case.name,), np.array([-1]), self.graph[np.newaxis])
         self.learner = Learner(models.plan.network)
+        self.graphs_of: dict[
+            str, tuple
+        ] = {}  # by model: the whole network, and the part of it that was trained
         self.chains = [
             FittedChain.of(result, models.graphs, models.plan, self.learner)
             for result in self.judges["custnetgc"]
@@ -587,12 +590,22 @@ class _Asked:
     def _network(self, model: str, row: int) -> tuple[Any, NDArray]:
         """The network behind a row of a model's votes, and its picture of the recording."""
         if model in self.models.recipes:
-            network = transfer.fold_network(self.judges[model][row], self.models.recipes[model])
-            return network, self.spectrogram
+            return self._joined(model, row), self.spectrogram
         chain = self.chains[row]
         if model == "custnet_plain":
             return self.learner.model(chain.teacher), self.graph
         return self.learner.model(chain.net), chain.overlaid(self.alone).pictures[0]
+
+    def _joined(self, model: str, row: int) -> Any:
+        """As `transfer.fold_network`, but all folds of a model share one graph, which is slow to build."""
+        recipe = self.models.recipes[model]
+        if model not in self.graphs_of:
+            top = isinstance(recipe.network, Top)
+            whole, _, trained = recipe.network.parts() if top else (recipe.network.build(), None, None)
+            self.graphs_of[model] = whole, trained if top else whole
+        whole, trained = self.graphs_of[model]
+        trained.set_weights(fold_results.kept_weights(self.judges[model][row].arrays, "net"))
+        return whole
 
     def _explained(self, answer: Answer, p: Mapping[str, Any]) -> Explained:
         on_spectrogram = answer.model in self.models.recipes
@@ -608,7 +621,8 @@ class _Asked:
         again = None
         if other is not None:
             another, picture = self._network(answer.model, other)
-            network.set_weights(another.get_weights())  # one graph for both, so it is compiled once
+            if another is not network:
+                network.set_weights(another.get_weights())  # one graph for both, so it is compiled once
             second = single_case.look(network, picture, explained=CLASSES[first.asked], **options)
             again = tuple(map(_agreement, (cam, integrated), second.pooled()))
         own = self.case.member is None or self.models.voices.kind == "synthetic"

@@ -54,6 +54,7 @@ def page(report: Report) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="robots" content="noindex">\n'
+        '<link rel="icon" href="data:,">\n'
         f"<title>{title} – research and teaching, not a diagnosis</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
     )
@@ -99,7 +100,7 @@ def _table(report: Report, caption: str, heads: Sequence[str], rows: Sequence[Se
     lines = []
     for first, *rest in rows:
         cells = "".join(
-            f'<td role="cell" data-label="{escape(name)}"><span class="cell">{cell}</span></td>'
+            f'<td role="cell" data-label="{escape(name)}"{_wide(cell)}><span class="cell">{cell}</span></td>'
             for name, cell in zip(heads[1:], rest, strict=True)
         )
         lines.append(f'<tr role="row"><th role="rowheader" scope="row">{first}</th>{cells}</tr>')
@@ -108,6 +109,11 @@ def _table(report: Report, caption: str, heads: Sequence[str], rows: Sequence[Se
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{"".join(lines)}</tbody></table>'
     )
+
+
+def _wide(cell: str) -> str:
+    """On a phone a drawing takes the whole width, under its label."""
+    return ' class="wide"' if cell.startswith("<svg") else ""
 
 
 def _strip(
@@ -161,7 +167,7 @@ def _statement(report: Report) -> str:
             "voices that no person spoke. Nothing here is about people. The page only shows how such a report "
             "looks.</p>"
         )
-    where = "of" if report.case is None or report.case.member is None else "of the cohort's recording"
+    where = "on" if report.case is None or report.case.member is None else "on the cohort's recording"
     about = f"Report {where} {report.name}"
     facts = f"Speaker: {_speaker(report)}. Made on {report.stamp['date'][:10]}."
     return (
@@ -215,20 +221,26 @@ def _quality(report: Report) -> str:
             f'{escape(each.name)} <span class="verdict {each.verdict}">{_LABELS[each.verdict]}</span>',
             escape(each.value),
             escape(each.cohort) or "–",
-            escape(each.limit) or "–",
-            f'{escape(each.said)} <span class="why">{escape(quality.LIMITS[each.name].why)}</span>',
+            escape(each.said),
         ]
+        for each in found.checks
+    ]
+    limits = [
+        [escape(each.name), escape(each.limit) or "none", escape(quality.LIMITS[each.name].why)]
         for each in found.checks
     ]
     parts = [
         _p(verdict, "lead"),
         _table(
             report,
-            f"Checks of {report.name}, made before any model. The cohort is its {n} other recordings, lowest to "
-            "highest.",
-            ("check", "here", "cohort", "limit", "in words"),
+            f"Checks of {report.name}, made before any model. Cohort: the lowest and the highest of its {n} other "
+            "recordings.",
+            ("check", "here", "cohort", "in words"),
             rows,
         ),
+        "<details><summary>Every limit and its reason</summary>"
+        + _table(report, "What is refused and what is flagged.", ("check", "limit", "why"), limits)
+        + "</details>",
     ]
     if found.unlike:
         parts.append(
@@ -309,9 +321,9 @@ def _markers(report: Report) -> str:
         ),
         _p(
             f"{_count(outside, 'marker')} of {len(MARKERS)} {'lies' if outside == 1 else 'lie'} outside the middle "
-            "80 % of both classes. One in five of any single marker does so in healthy speakers, and age, a cold, a "
-            "cigarette or the microphone move them too. How much all markers together tell about PD in this cohort "
-            "stands in the next table."
+            "80 % of both classes. In any single marker one in five healthy speakers lies outside the middle 80 % of "
+            "the healthy, and age, a cold, a cigarette or the microphone move it too. How much all markers together "
+            "tell about PD in this cohort stands in the next table."
             if not report.refused
             else "Markers of a recording that was refused are shown for the record; the checks above say why they may "
             "mean nothing."
@@ -585,7 +597,9 @@ def _explained(report: Report) -> str:
                 "own largest values."
             )
         )
-        parts += [_explained_one(report, each) for each in shown]
+        parts.append(
+            f'<div class="explained">{"".join(_explained_one(report, each) for each in shown)}</div>'
+        )
         parts.append(
             _p(
                 "A map says where a network found what moved its answer. It does not say that what it found has to do "
@@ -644,7 +658,7 @@ def _map_alt(each: Explained, values: NDArray, method: str) -> str:
 
 def _map_png(report: Report, each: Explained, values: NDArray, signed: bool) -> bytes:
     """One map over its picture, with axes where the picture is a spectrogram."""
-    fig, ax = plots.subplots(width=3.4, height=3.0)
+    fig, ax = plots.subplots(width=3.2, height=2.9)
     side = 128 if each.picture is None else len(each.picture)
     extent = (0, side, side, 0)
     if each.picture is not None and each.kind == "spectrogram":
@@ -740,7 +754,8 @@ _STYLE = """
 --ok-bg:#143524;--ok-ink:#b5eccd;--syn:#ff9c8b}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:1rem/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,
-sans-serif;overflow-wrap:anywhere}
+sans-serif;overflow-wrap:break-word}
+h1,dd{overflow-wrap:anywhere}
 main{max-width:62rem;margin:0 auto;padding:1rem}
 h1{font-size:1.7rem;line-height:1.2;margin:.2rem 0 .4rem}
 h2{font-size:1.25rem;line-height:1.3;margin:2rem 0 .5rem;border-top:2px solid var(--line);padding-top:.8rem}
@@ -768,25 +783,28 @@ tbody th{font-weight:600}
 path.own{fill:var(--bg);stroke:var(--own);stroke-width:1.8}line.own{stroke:var(--own);stroke-width:1.8}
 .key svg{width:.9rem;height:.9rem;vertical-align:-.1rem;margin-left:.5rem}
 figure{margin:1rem 0;break-inside:avoid}
-.maps{display:flex;flex-wrap:wrap;gap:.6rem}
-.maps img{flex:0 1 26rem;min-width:min(100%,16rem);max-width:100%;height:auto;background:#fff;border-radius:.3rem}
+.explained{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 1.5rem}
+.maps{display:grid;grid-template-columns:1fr 1fr;gap:.4rem}
+.maps img{width:100%;height:auto;background:#fff;border-radius:.3rem}
 details{margin:.6rem 0}summary{cursor:pointer}
 .stamp{font-size:.875rem;margin:0}
 .stamp div{display:grid;grid-template-columns:12rem 1fr;gap:.2rem 1rem;
 border-bottom:1px solid var(--line);padding:.25rem 0}
 dt{color:var(--soft)}dd{margin:0}
-@media (max-width:44rem){
+@media (max-width:28rem){.maps{grid-template-columns:1fr}}
+@media screen and (max-width:44rem){
 .stack thead{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}
 .stack,.stack tbody,.stack caption,.stack tr,.stack th,.stack td{display:block;width:100%}
 .stack tr{border:1px solid var(--line);border-radius:.4rem;margin:.6rem 0;padding:.3rem .6rem}
 .stack tbody th{border:0;padding:.3rem 0}
 .stack td{display:grid;grid-template-columns:7.5rem 1fr;gap:.6rem;border:0;padding:.2rem 0}
+.stack td.wide{grid-template-columns:1fr;gap:0}.strip{max-width:none}
 .stack td::before{content:attr(data-label);color:var(--soft);font-size:.875rem}
 .stamp div{grid-template-columns:1fr}}
 @media print{:root{--bg:#fff;--ink:#000;--soft:#444;--line:#bbb;--hc:#0072b2;--pd:#c04f00;--own:#000;--warn-bg:#fff;
 --warn-ink:#000;--bad-bg:#fff;--bad-ink:#000;--ok-bg:#fff;--ok-ink:#000;--syn:#000}
 @page{size:A4;margin:14mm}
 body{font-size:9.5pt}main{max-width:none;padding:0}table{font-size:8.5pt}h2{break-after:avoid;margin-top:1rem}
-tr,figure,.statement{break-inside:avoid}.statement,.verdict{border:1px solid #888}.maps img{flex-basis:40%}
-details>*{display:block}}
+tr,figure,.statement{break-inside:avoid}.statement,.verdict{border:1px solid #888}details{display:none}
+.explained{grid-template-columns:1fr 1fr}}
 """
