@@ -114,9 +114,12 @@ def how_to_run(chapter: Chapter, profile: str, repository: Repository | None, mo
         "",
         "```bash",
         f"python -m pdlib run --profile {profile} --only {chapter.number}",
-        f"papermill --help-notebook {path}    # its parameters",
-        f"papermill {path} mine.ipynb -p profile mine",
-        "make lab                            # in JupyterLab",
+        "# its parameters",
+        f"papermill --help-notebook {path}",
+        "# papermill alone",
+        f"papermill {path} mine.ipynb",
+        "# in JupyterLab",
+        "make lab",
         "```",
     ]
     if repository:

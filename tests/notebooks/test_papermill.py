@@ -7,6 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
+from papermill.cli import papermill as command_line
 
 from pdlib import paths
 from pdlib.params import Project, load_profile, read_chapter, read_chapters, resolve
@@ -16,20 +18,21 @@ CHEAP = ("01", "03", "06")
 
 
 def papermill(*arguments, folder, **environment):
+    """The command as a shell starts it."""
     command = [str(Path(sys.executable).with_name("papermill")), *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": str(paths.ROOT), "COLUMNS": "200", **environment}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("path", CHAPTERS)
-def test_papermills_help_lists_every_parameter_with_its_type_value_and_comment(path, tmp_path):
-    done = papermill("--help-notebook", path, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    said = " ".join(done.stdout.split())
+def test_papermills_help_lists_every_parameter_with_its_type_value_and_comment(path, caplog):
+    done = CliRunner().invoke(command_line, ["--help-notebook", str(path)])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
     for parameter in read_chapter(path).parameters.values():
         assert f"{parameter.name}: {parameter.annotation} (default " in said, parameter.name
         assert " ".join(parameter.help.split()) in said, parameter.name
-    assert "Unknown" not in said and done.stderr == ""
+    assert "Unknown" not in said and caplog.records == []
 
 
 @pytest.mark.slow
