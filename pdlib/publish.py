@@ -591,7 +591,9 @@ def check_site(site: Path, pages: Iterable[str], must_say: str = "") -> list[str
         problems += [
             f"{name} loads {url} from elsewhere" for url in dict.fromkeys(page.loads) if _external(url)
         ]
-        problems += [f"{name} plays {sound}, which is not marked as a synthetic voice" for sound in page.sounds]
+        problems += [
+            f"{name} plays {sound}, which is not marked as a synthetic voice" for sound in page.sounds
+        ]
         for url in dict.fromkeys([*page.links, *page.loads]):
             if not _external(url) and not _leads_somewhere(url, path, site, parsed):
                 problems.append(f"{name} points to {url}, which is not there")
