@@ -37,7 +37,8 @@ _EMPTY_WORDS = set(
 
 # "ROC curve of …", "Bar chart comparing …", "Mel spectrogram for …": a label in place of what is to be seen
 _LABEL = re.compile(
-    r"((an?|the) )?(\w+ ){0,2}(roc curves?|confusion matri(x|ces)|(bar|line|box|scatter|violin) (plots?|charts?|graphs?)"
+    r"((an?|the) )?(\w+ ){0,2}(roc curves?|confusion matri(x|ces)"
+    r"|(bar|line|box|scatter|violin) (plots?|charts?|graphs?)"
     r"|histograms?|spectrograms?|heat ?maps?|schem(e|atic)s?|screenshots?|flow ?charts?|tables?|figs?\.?|panels?"
     r"|[xy][- ]axis)( [\d, and–-]+)?( (of|for|from|showing|with|comparing|against|per|by)\b|:|,|$)"
 )

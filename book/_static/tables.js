@@ -21,10 +21,14 @@
   }
 
   /* Numbers come before words, and an empty cell comes last whichever way the column is sorted. */
-  function keyOf(cell) {
-    const text = textOf(cell), number = numberIn(text);
-    if (NOTHING.has(text)) return { kind: 2 };
-    return number === null ? { kind: 1, text } : { kind: 0, number, text };
+  function keysOf(cells) {
+    const texts = cells.map(textOf);
+    const sections = texts.some((text) => /^\d/.test(text) && numberIn(text) === null); // such as 3.3.2 beside 3.10
+    return texts.map((text) => {
+      if (NOTHING.has(text)) return { kind: 2 };
+      const number = sections ? null : numberIn(text);
+      return number === null ? { kind: 1, text } : { kind: 0, number };
+    });
   }
 
   function compare(a, b, sign) {
@@ -48,7 +52,8 @@
     function sortBy(column, direction) {
       const rows = [...original];
       if (direction !== "none") {
-        const keys = new Map(rows.map((row) => [row, keyOf(row.cells[column])]));
+        const found = keysOf(rows.map((row) => row.cells[column]));
+        const keys = new Map(rows.map((row, index) => [row, found[index]]));
         const sign = direction === "ascending" ? 1 : -1;
         rows.sort((a, b) => compare(keys.get(a), keys.get(b), sign)); // stable: equal rows keep the printed order
       }

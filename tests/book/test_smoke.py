@@ -88,7 +88,9 @@ def test_every_equation_and_algorithm_of_the_paper_is_treated_in_a_chapter(execu
     equations = set().union(
         *(numbers_in(found) for found in re.findall(r"(?i)\b(?:eq\.|equations?) ([\d–\-, and]*\d)", text))
     )
-    algorithms = set().union(*(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text)))
+    algorithms = set().union(
+        *(numbers_in(found) for found in re.findall(r"Algorithms? ([\d–\-, and]*\d)", text))
+    )
     assert set(range(1, 33)) - equations == set()
     assert {1, 2, 3, 4} - algorithms == set()
 
