@@ -82,16 +82,14 @@
   function label(table) {
     const head = table.tHead, rows = [...table.tBodies].flatMap((body) => [...body.rows]);
     rows.forEach((row) => [...row.cells].forEach((c) => c.classList.toggle("pd-unbroken", UNBROKEN.test(textOf(c)))));
-    if (!head || head.rows.length !== 1 || !rows.some((row) => [...row.cells].some((c) => textOf(c).length > LONG))) return;
+    if (!head || head.rows.length !== 1 || !textOf(head.rows[0]) || !rows.some((row) => [...row.cells].some((c) => textOf(c).length > LONG))) return;
     const names = [...head.rows[0].cells].map(textOf);
     rows.forEach((row) => [...row.cells].forEach((cell, column) => (cell.dataset.label = names[column] || "")));
     table.classList.add("pd-wordy");
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("table.pd-frame").forEach((table) => {
-      label(table); // before the heads are buttons
-      enhance(table);
-    });
+    document.querySelectorAll("table.pd-frame, .bd-article table.table").forEach(label); // before the heads are buttons
+    document.querySelectorAll("table.pd-frame").forEach(enhance);
   });
 })();
