@@ -83,7 +83,9 @@ def window(site: Path) -> Iterator[Window]:
         yield Window(opened, here)
 
 
-def look_at(site: Path, pages: Iterable[str], widths: Iterable[int] = (DESK,), *, axe: bool = False) -> list[Sight]:
+def look_at(
+    site: Path, pages: Iterable[str], widths: Iterable[int] = (DESK,), *, axe: bool = False
+) -> list[Sight]:
     """Open every page once at every width and note all there is to note; axe takes most of the time."""
     sights = []
     with window(site) as opened:

@@ -21,7 +21,7 @@ from PIL import Image
 from pdlib import figures, markup, paths
 from pdlib.errors import ParameterError, PrivacyError, WriteError
 from pdlib.evaluate import Confusion, mean_band
-from pdlib.figures import Page
+from pdlib.figures import Page, check_alt
 
 ALT = "The slope of PD speakers rises earlier and higher than that of HC speakers."
 
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_nothing_leaves_a_synthetic_page_without_the_word(synthetic, real, kind):
     shown = show(synthetic, kind=kind)
-    assert re.search(r'<figcaption[^>]*><strong[^>]*>SYNTHETIC</strong> <strong[^>]*>Figure 6\.', shown.html)
+    assert re.search(r"<figcaption[^>]*><strong[^>]*>SYNTHETIC</strong> <strong[^>]*>Figure 6\.", shown.html)
     assert Balanced(shown.html).all("img")[0]["alt"].startswith("SYNTHETIC data. ")
     form, drawn = picture_of(shown.html)
     if form == "png":  # the letters cover a good part of the pixels
@@ -585,7 +585,10 @@ def test_a_synthetic_cohort_of_the_library_marks_its_page(small_cohort, tmp_path
 def test_cells_of_a_linked_column_lead_to_the_address_of_their_row(real):
     frame = pd.DataFrame({"claim": ["a < b", "c"], "ours": [0.5, 0.25]})
     shown = real.table(
-        frame, "linked", caption="Two claims.", links={"claim": ["x.html#pd-1", ""], "ours": ["y.html?a&b", ""]}
+        frame,
+        "linked",
+        caption="Two claims.",
+        links={"claim": ["x.html#pd-1", ""], "ours": ["y.html?a&b", ""]},
     )
     assert '<th scope="row"><a href="x.html#pd-1">a &lt; b</a></th>' in shown.html
     assert '<a href="y.html?a&amp;b">0.5</a>' in shown.html

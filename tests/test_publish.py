@@ -421,7 +421,9 @@ def test_a_built_site_says_which_book_version_profile_and_cohort_it_shows(built)
 @pytest.mark.browser
 def test_a_browser_sees_no_request_elsewhere_no_console_error_and_set_equations(built):
     seen = look_at(built.html, publish.toc_files(built))
-    assert [(one.elsewhere, one.errors, one.facts["bad_equations"]) for one in seen] == [([], [], [])] * len(seen)
+    assert [(one.elsewhere, one.errors, one.facts["bad_equations"]) for one in seen] == [([], [], [])] * len(
+        seen
+    )
     assert all("SYNTHETIC DATA" in one.facts["announced"] for one in seen)
     assert sum(one.facts["equations"] for one in seen) == 2
 

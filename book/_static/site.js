@@ -35,6 +35,10 @@
   window.addEventListener("afterprint", () => (page.dataset.theme = theme));
 
   window.addEventListener("load", async () => {
+    // a picture that is not wide fits a phone without scrolling
+    document.querySelectorAll("img.pd-image").forEach((image) => {
+      image.classList.toggle("pd-upright", image.naturalWidth < 1.4 * image.naturalHeight);
+    });
     if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
     reachWideEquations();
     window.addEventListener("resize", reachWideEquations);

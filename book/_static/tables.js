@@ -21,10 +21,14 @@
   }
 
   /* Numbers come before words, and an empty cell comes last whichever way the column is sorted. */
-  function keyOf(cell) {
-    const text = textOf(cell), number = numberIn(text);
-    if (NOTHING.has(text)) return { kind: 2 };
-    return number === null ? { kind: 1, text } : { kind: 0, number, text };
+  function keysOf(cells) {
+    const texts = cells.map(textOf);
+    const sections = texts.some((text) => /^\d/.test(text) && numberIn(text) === null); // such as 3.3.2 beside 3.10
+    return texts.map((text) => {
+      if (NOTHING.has(text)) return { kind: 2 };
+      const number = sections ? null : numberIn(text);
+      return number === null ? { kind: 1, text } : { kind: 0, number };
+    });
   }
 
   function compare(a, b, sign) {
@@ -48,7 +52,8 @@
     function sortBy(column, direction) {
       const rows = [...original];
       if (direction !== "none") {
-        const keys = new Map(rows.map((row) => [row, keyOf(row.cells[column])]));
+        const found = keysOf(rows.map((row) => row.cells[column]));
+        const keys = new Map(rows.map((row, index) => [row, found[index]]));
         const sign = direction === "ascending" ? 1 : -1;
         rows.sort((a, b) => compare(keys.get(a), keys.get(b), sign)); // stable: equal rows keep the printed order
       }
@@ -77,16 +82,14 @@
   function label(table) {
     const head = table.tHead, rows = [...table.tBodies].flatMap((body) => [...body.rows]);
     rows.forEach((row) => [...row.cells].forEach((c) => c.classList.toggle("pd-unbroken", UNBROKEN.test(textOf(c)))));
-    if (!head || head.rows.length !== 1 || !rows.some((row) => [...row.cells].some((c) => textOf(c).length > LONG))) return;
+    if (!head || head.rows.length !== 1 || !textOf(head.rows[0]) || !rows.some((row) => [...row.cells].some((c) => textOf(c).length > LONG))) return;
     const names = [...head.rows[0].cells].map(textOf);
     rows.forEach((row) => [...row.cells].forEach((cell, column) => (cell.dataset.label = names[column] || "")));
     table.classList.add("pd-wordy");
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("table.pd-frame").forEach((table) => {
-      label(table); // before the heads are buttons
-      enhance(table);
-    });
+    document.querySelectorAll("table.pd-frame, .bd-article table.table").forEach(label); // before the heads are buttons
+    document.querySelectorAll("table.pd-frame").forEach(enhance);
   });
 })();
