@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
 
 NUMBERING_CHROMIUM = 131  # the first that fills the margins of a printed page
-LAYOUT = {"paperWidth": 210 / 25.4, "paperHeight": 297 / 25.4, "scale": 0.8, "printBackground": True}  # A4
+LAYOUT = {"paperWidth": 210 / 25.4, "paperHeight": 297 / 25.4, "printBackground": True}  # A4
 _TO_ANCHOR = re.compile(r'href="([^"#]*)#([^"]+)"')
 
 # equations are set after the page has loaded; pictures far down are loaded only when somebody scrolls there
