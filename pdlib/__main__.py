@@ -261,7 +261,10 @@ def archive(
         Path | None, typer.Option("--out", "-o", help="Folder for the zip; by default _build.")
     ] = None,
 ) -> None:
-    """Pack the built pages as a zip with a checksum; they open from the disk without a network."""
+    """Pack the built pages as a zip with a checksum.
+
+    They open from the disk, without a network.
+    """
     from pdlib.archive import archive as pack
 
     _written(pack(PROJECT, folder))
@@ -278,7 +281,7 @@ def pdf(
         Path | None, typer.Option("--out", "-o", help="The file; by default in _build, named by the run.")
     ] = None,
 ) -> None:
-    """Print the built pages as one PDF, with the machine's Chromium."""
+    """Print the built pages as one PDF, with Chromium."""
     from pdlib.pdf import book_pdf
 
     _written(book_pdf(PROJECT, file, console=_console()))
@@ -434,7 +437,10 @@ def student(
         typer.Option("--solutions", help="Also write every exercise with its solution to this file."),
     ] = None,
 ) -> None:
-    """Write the chapters without the solutions of their exercises, for a class."""
+    """Write the chapters without solutions, for a class.
+
+    Work that is in a copy is never written over.
+    """
     from pdlib import teaching
 
     folder = out or PROJECT.root / "student"
@@ -491,7 +497,11 @@ def report(
         bool, typer.Option("--train", help="Train networks that are not in the store; takes long.")
     ] = False,
 ) -> None:
-    """One recording as a page: is it fit, its markers, what every model says of it and what that is worth."""
+    """Make a page about one recording.
+
+    Is it fit, what are its markers, what does every model say of it, and what is that worth? Research and teaching,
+    not a diagnosis. Leaves with 1 where no model can judge the recording; the page then says why.
+    """
     # hundreds of tiny regressions: several threads for each would only wait for one another
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     started, console = time.monotonic(), _console()

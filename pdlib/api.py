@@ -400,11 +400,9 @@ def _literal(text: str, module: str, owner: str, known: Mapping[str, str]) -> st
 
 def code_page(module: Module) -> str:
     """The code of a module as a page of its own, in the colours of the site; each line has the anchor ``L-n``."""
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
+    from sphinx.highlighting import PygmentsBridge
 
-    code = highlight(module.source, PythonLexer(), HtmlFormatter(linespans="L", cssclass="highlight"))
+    code = PygmentsBridge("html").highlight_block(module.source, "python", linespans="L")
     name = html.escape(f"pdlib/{module.name}.py")
     return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light">

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
 
 NUMBERING_CHROMIUM = 131  # the first that fills the margins of a printed page
-LAYOUT = {"format": "A4", "scale": 0.8, "print_background": True}
+LAYOUT = {"format": "A4", "print_background": True}
 _TO_ANCHOR = re.compile(r'href="([^"#]*)#([^"]+)"')
 
 # equations are set after the page has loaded; pictures far down are loaded only when somebody scrolls there
