@@ -111,6 +111,11 @@ def _table(report: Report, caption: str, heads: Sequence[str], rows: Sequence[Se
     )
 
 
+def _whole(text: str) -> str:
+    """A number that is not torn from its unit and interval at the end of a line."""
+    return escape(text).replace(" ", "&nbsp;")
+
+
 def _wide(cell: str) -> str:
     """On a phone a drawing takes the whole width, under its label."""
     return ' class="wide"' if cell.startswith("<svg") else ""
@@ -177,9 +182,9 @@ def _statement(report: Report) -> str:
         '<h2 id="statement-title">This is research and teaching, not a diagnosis</h2>\n'
         + _p(
             "Nothing on this page says whether the speaker has Parkinson's disease (PD). It shows what some models say "
-            f"of one recording, and how little that is worth: they learned from {n} recordings, are wrong about "
-            "many of them, and a model that hears no voice and knows only the speakers' ages can do as well or better. "
-            "It is no medical device, it has not been tested on patients, and no decision should rest on it."
+            f"of one recording, and how little that is worth: they learned from {n} recordings and are wrong about "
+            f"many of them.{_age_is_better(report)} It is no medical device, it has not been tried in any clinic, and "
+            "no decision should rest on it."
         )
         + _p(
             "If you are worried about your voice or your health, talk to a doctor, whatever is written below. A page "
@@ -187,6 +192,15 @@ def _statement(report: Report) -> str:
         )
         + "</section>\n"
     )
+
+
+def _age_is_better(report: Report) -> str:
+    """A sentence where the ages alone rank the cohort's speakers better than every network."""
+    aucs = {answer.model: answer.auc[0] for answer in report.answers}
+    nets = [answer.auc[0] for answer in report.answers if answer.kind == "network"]
+    if not nets or aucs.get("age", 0) <= max(nets):
+        return ""
+    return " A model that hears no voice and knows only the speakers' ages does better than any network here."
 
 
 def _speaker(report: Report) -> str:
@@ -426,7 +440,7 @@ def _auc(answer: Answer) -> str:
 def _answer_row(answer: Answer, k: int) -> list[str]:
     kinds = {"network": "network", "voice table": "no network", "person table": "baseline"}
     name = f'{escape(answer.title)} <span class="why">{kinds[answer.kind]}</span>'
-    worth = escape(_auc(answer))
+    worth = _whole(_auc(answer))
     if not np.isnan(answer.adjusted):
         better = "better than chance" if answer.adjusted <= 0.05 else "not shown to be better than chance"
         worth += f' <span class="why">{better}</span>'
@@ -449,8 +463,8 @@ def _answer_row(answer: Answer, k: int) -> list[str]:
         f'{mean} <span class="why">{reach}, {_count(len(score), "model")}</span>',
         drawn,
         escape(said(answer.votes, CLASSES)),
-        f'{escape(share)} <span class="why">{like.positive} of {like.count}</span>',
-        escape(f"{_population(low)} to {_population(high)}"),
+        f'{_whole(share)} <span class="why">{like.positive} of {like.count}</span>',
+        f"{_whole(_population(low))} to {_whole(_population(high))}",
         worth,
     ]
 
@@ -499,9 +513,12 @@ def _answers_said(report: Report, asked: Sequence[Answer]) -> list[str]:
     else:
         worth = (
             f"A model that hears no voice and knows only the age has an AUC of {_auc(age)}; the best of the networks, "
-            f"{best.title}, has {_auc(best)}. The healthy of this cohort are younger, so much of what a network finds "
-            "may be age."
+            f"{best.title}, has {_auc(best)}."
         )
+        ages = report.voices.people["age"].reindex(report.voices.names).groupby(report.voices.labels).median()
+        if ages[1] > ages[0] + 1:
+            worth += f" The median age is {ages[0]:.0f} in HC and {ages[1]:.0f} in PD, so what a network finds may be "
+            worth += "age."
         if age.votes is not None:
             worth += (
                 f" Of this speaker it says {age.votes['score'].mean():.2f} from the age alone; of the {age.like.count} "
@@ -621,10 +638,15 @@ def _explained_one(report: Report, each: Explained) -> str:
         else f"The two methods agree with a rank correlation of {format_number(each.agree, '.2f')}."
     )
     if each.again is not None:
-        again = [format_number(value, ".2f") for value in each.again]
+        methods = ("Grad-CAM", "integrated gradients")
+        again = [
+            f"{format_number(value, '.2f')} ({method})"
+            for method, value in zip(methods, each.again, strict=True)
+            if np.isfinite(value)
+        ]
         about += (
-            f" Another network of the same kind draws maps that agree with these by {again[0]} (Grad-CAM) and "
-            f"{again[1]} (integrated gradients)."
+            f" Another network of the same kind draws maps that agree with these by {' and '.join(again)}."
+            * (len(again) > 0)
         )
     figures = "".join(
         f'<img alt="{escape(_map_alt(each, values, method))}" '
@@ -762,6 +784,7 @@ h2{font-size:1.25rem;line-height:1.3;margin:2rem 0 .5rem;border-top:2px solid va
 h3{font-size:1.05rem;margin:1.2rem 0 .3rem}
 p,ul{margin:.5rem 0;max-width:46rem}
 .kicker,.why,figcaption,caption,.key{color:var(--soft);font-size:.875rem}
+.why{font-size:.92em}
 .kicker{margin:0}
 .why{display:block;font-weight:400}
 .lead{font-weight:600}
@@ -804,7 +827,8 @@ dt{color:var(--soft)}dd{margin:0}
 @media print{:root{--bg:#fff;--ink:#000;--soft:#444;--line:#bbb;--hc:#0072b2;--pd:#c04f00;--own:#000;--warn-bg:#fff;
 --warn-ink:#000;--bad-bg:#fff;--bad-ink:#000;--ok-bg:#fff;--ok-ink:#000;--syn:#000}
 @page{size:A4;margin:14mm}
-body{font-size:9.5pt}main{max-width:none;padding:0}table{font-size:8.5pt}h2{break-after:avoid;margin-top:1rem}
+body{font-size:9pt}.kicker,figcaption,caption,.key,thead th,.stamp{font-size:8pt}.verdict{font-size:7.5pt}
+main{max-width:none;padding:0}table{font-size:8pt}th,td{padding:.25rem .3rem}h2{break-after:avoid;margin-top:1rem}
 tr,figure,.statement{break-inside:avoid}.statement,.verdict{border:1px solid #888}details{display:none}
 .explained{grid-template-columns:1fr 1fr}}
 """
