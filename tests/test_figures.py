@@ -21,7 +21,7 @@ from PIL import Image
 from pdlib import figures, markup, paths
 from pdlib.errors import ParameterError, PrivacyError, WriteError
 from pdlib.evaluate import Confusion, mean_band
-from pdlib.figures import Page, check_alt
+from pdlib.figures import Page
 
 ALT = "The slope of PD speakers rises earlier and higher than that of HC speakers."
 
