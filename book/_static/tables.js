@@ -81,8 +81,13 @@
   /* Marks a table with long texts, and writes the name of its column into each cell; the stylesheet does the rest. */
   function label(table) {
     const head = table.tHead, rows = [...table.tBodies].flatMap((body) => [...body.rows]);
-    rows.forEach((row) => [...row.cells].forEach((c) => c.classList.toggle("pd-unbroken", UNBROKEN.test(textOf(c)))));
-    if (!head || head.rows.length !== 1 || !textOf(head.rows[0]) || !rows.some((row) => [...row.cells].some((c) => textOf(c).length > LONG))) return;
+    const cells = rows.flatMap((row) => [...row.cells]);
+    cells.forEach((cell) => {
+      cell.classList.toggle("pd-unbroken", UNBROKEN.test(textOf(cell)));
+      cell.classList.toggle("pd-long", textOf(cell).length > LONG);
+    });
+    if (!head || head.rows.length !== 1 || !textOf(head.rows[0])) return;
+    if (!cells.some((cell) => cell.classList.contains("pd-long"))) return;
     const names = [...head.rows[0].cells].map(textOf);
     rows.forEach((row) => [...row.cells].forEach((cell, column) => (cell.dataset.label = names[column] || "")));
     table.classList.add("pd-wordy");
