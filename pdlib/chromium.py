@@ -23,6 +23,7 @@ from pdlib.errors import PublishError
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 300.0  # seconds for one answer: a long chapter on a busy machine takes some
 _READ_SIZE = 1 << 20
+_LOADED = "Page.loadEventFired"
 # Chromium listens on the file descriptors 3 and 4; Popen cannot choose the numbers a child gets
 _LAUNCH = (
     "import fcntl, os, sys; ends = [fcntl.fcntl(int(n), fcntl.F_DUPFD_CLOEXEC, 10) for n in sys.argv[1:3]]; "
@@ -128,9 +129,7 @@ class Browser:
             gone = self.call("Page.navigate", {"url": address}, session)
             if gone.get("errorText"):
                 raise PublishError(f"Chromium cannot open {address}: {gone['errorText']}")
-            self._message(
-                lambda m: m.get("method") == "Page.loadEventFired" and m.get("sessionId") == session
-            )
+            self._message(lambda m: m.get("method") == _LOADED and m.get("sessionId") == session)
             yield Page(self, session)
         finally:
             self.call("Target.closeTarget", {"targetId": target})
@@ -157,13 +156,12 @@ class Browser:
         return answer["result"]
 
     def _message(self, wanted: Any) -> dict[str, Any]:
-        """The first message that is wanted; events that nobody waits for yet are kept until a command is done."""
+        """The first message that is wanted; answers and loaded pages that nobody waits for yet are kept."""
         end = time.monotonic() + PATIENCE
         while True:
             for index, message in enumerate(self._waiting):
                 if wanted(message):
-                    del self._waiting[: index + 1]
-                    return message
+                    return self._waiting.pop(index)
             if not select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise PublishError(
                     f"Chromium did not answer for {PATIENCE:g} s", "try again on a quieter machine"
@@ -172,7 +170,8 @@ class Browser:
             if not read:
                 raise self._ended()
             *whole, self._rest = (self._rest + read).split(b"\0")
-            self._waiting += [json.loads(one) for one in whole]
+            messages = map(json.loads, whole)
+            self._waiting += [one for one in messages if "id" in one or one["method"] == _LOADED]
 
     def _ended(self) -> PublishError:
         self._said.seek(0)
