@@ -488,8 +488,7 @@ def _answers(
     answers: dict[str, Answer] = {}
     for number, chapter in chapters.items():
         own, lacking = values[number], [need for need in chapter.needs if answers[need].runs == "no"]
-        # the ledger of claims knows how values were prepared, but prepares nothing itself
-        prepares = "preprocessing" in module_closure(*(set(imports(chapter)[0]) - {"claims"}))
+        prepares = "preprocessing" in module_closure(*imports(chapter)[0])
         own_stops = [finding for finding in stops if prepares or not finding.prepared]
         needed = _speakers_needed(own)
         without = "" if ages else "without ages and sexes: the parts that ask for them say so"

@@ -117,7 +117,6 @@ def test_too_little_voice_stops_only_chapters_that_cut_the_recordings(folder, vo
     check = own.check(folder)
     assert len(stops(check)) == 1 and "1.20 s of voice" in stops(check)[0]
     assert [number for number, answer in runs(check).items() if answer != "no"] == ["01", "02", "03"]
-    assert check.chapters[17].why == "needs chapter 04 and others, which would not run"
     load_cohort(folder)  # such a folder is read, so it is the chapters that would fail
 
 
@@ -171,6 +170,7 @@ def test_fewer_speakers_than_folds_stop_the_chapters_that_validate_models(folder
         "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17", "18",
     ]  # fmt: skip
     assert "5 folds need 5 speakers of each class; the smaller has 2" in check.chapters[9].why
+    assert check.chapters[17].why == "needs chapter 07 and others, which would not run"
 
 
 def test_what_tells_the_classes_apart_besides_the_voice_is_a_doubt(folder, voices):
