@@ -163,7 +163,7 @@ LIMITS = {
         "acoustic measures beyond all recordings of the cohort", "", ".0f",
         "No recording is like the others in everything. Refused is what is unlike them in more measures than the "
         "oddest recording of the cohort is unlike all the rest; flagged what is beyond 95 in 100 of them.",
-        high="the recording as a whole lies outside what the models were tested on",
+        high="in so many it is unlike what the models were tested on",
     ),
 }  # fmt: skip
 

@@ -259,8 +259,8 @@ def _quality(report: Report) -> str:
     if found.unlike:
         parts.append(
             _p(
-                f"Beyond all recordings of the cohort in: {', '.join(map(_plain, found.unlike))}. One recording in "
-                f"{n} lies beyond the others in any one measure by nature; several at once are a warning."
+                f"Beyond all recordings of the cohort in: {', '.join(map(_plain, found.unlike))}. In any one "
+                f"measure the lowest and the highest of {n + 1} lie beyond the others; several at once are a warning."
             )
         )
     parts.append(_source_said(report))
@@ -291,7 +291,8 @@ def _source_said(report: Report) -> str:
         return ""
     if case.member is None:
         return _p(
-            "Its sound equals no recording of the cohort, so no model has been trained on it and all may be asked. "
+            "Its sound equals no recording of the cohort, so no model has been trained on it"
+            f"{'' if report.refused else ' and all may be asked'}. "
             "Only a part cut out of one of them would not be recognised."
         )
     same = "The file has the sound of" if case.file is not None else "This is"
