@@ -165,13 +165,15 @@ def test_every_page_of_a_synthetic_run_says_so_on_top(sights):
 def test_folded_code_opens_and_closes_by_keyboard(opened, pages):
     for name in [page for page in pages if page.startswith("notebooks/")][:3]:
         page = opened.open(name, PHONE)
-        summary = page.locator("details.hide > summary").first
-        code = page.locator("details.hide .cell_input pre").first
-        assert not code.is_visible(), f"{name}: code meant to be folded is open"
-        summary.focus()
-        for key, visible in (("Enter", True), ("Space", False)):
-            page.keyboard.press(key)
-            assert code.is_visible() == visible, f"{name}: {key} leaves the code as it is"
+        # what teaches is open, what only draws is folded; both turn with a key
+        for kind, begins in ((".pd-open", True), (":not(.pd-open)", False)):
+            fold = page.locator(f"details.hide{kind}").first
+            code = fold.locator("pre").first
+            assert code.is_visible() == begins, f"{name}: code of details{kind} is not as it should begin"
+            fold.locator("> summary").focus()
+            for key, visible in (("Enter", not begins), ("Space", begins)):
+                page.keyboard.press(key)
+                assert code.is_visible() == visible, f"{name}: {key} leaves the code of details{kind} as it is"
         page.close()
 
 
