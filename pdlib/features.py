@@ -16,7 +16,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct, rfft, rfftfreq
 from scipy.ndimage import median_filter
-from scipy.signal import get_window
 
 from pdlib.errors import ParameterError, RecordingError
 from pdlib.preprocessing import Clip
@@ -111,12 +110,23 @@ def power_spectrogram(samples: ArrayLike, n_fft: int = N_FFT, hop_length: int = 
     ParameterError, RecordingError
         See `frames`; also when a sample is not a finite number.
     """
-    samples = _finite(samples)
-    window = get_window("hann", n_fft)
-    spectrum = rfft(frames(samples, n_fft, hop_length) * window, axis=1)
-    power = np.abs(spectrum) ** 2 / (n_fft * np.sum(window**2))
+    cut = frames(_finite(samples), n_fft, hop_length)
+    window, energy = _hann(n_fft)
+    power = np.abs(rfft(cut * window, axis=1)) ** 2 / (n_fft * energy)
     power[:, 1 : (n_fft + 1) // 2] *= 2  # the mirror half; 0 Hz and the Nyquist bin have none
     return power.T
+
+
+@lru_cache(maxsize=16)
+def _hann(length: int) -> tuple[Array, float]:
+    """Periodic Hann window, read-only, and the sum of its squares.
+
+    The same floats as ``scipy.signal.get_window("hann", length)``; that import alone would cost every kernel
+    as much time as the L-mHP spectrograms of all recordings.
+    """
+    window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1])
+    window.flags.writeable = False
+    return window, np.sum(window**2)
 
 
 def decibels(power: ArrayLike, floor_db: float = FLOOR_DB) -> Array:
@@ -322,12 +332,25 @@ def harmonic_percussive(
                 f"{name}: {kernel} {unit} is not an odd length within the spectrogram's {size} {unit}",
                 "use a shorter kernel, a longer clip or a larger n_fft",
             )
-    lasting = median_filter(power, size=(1, harmonic_kernel), mode="reflect")
-    broad = median_filter(power, size=(percussive_kernel, 1), mode="reflect")
+    lasting = _running_medians(power, harmonic_kernel)
+    broad = _running_medians(power.T, percussive_kernel).T
     total = lasting + broad
     # Where both medians are zero, as in padding, neither part has a claim: half each.
     share = np.divide(lasting, total, out=np.full_like(total, 0.5), where=total > 0)
     return share * power, (1 - share) * power
+
+
+def _running_medians(rows: Array, kernel: int) -> Array:
+    """Median of the ``kernel`` values around each point of each row, rows mirrored at their ends.
+
+    Equal to ``scipy.ndimage.median_filter`` with ``mode="reflect"``, which for two dimensions sorts every window
+    anew. Its filter for one dimension keeps the window sorted while it slides, so all rows go through it as one:
+    between them stand their mirrored ends, and what the filter makes of those is cut off.
+    """
+    half = kernel // 2
+    joined = np.pad(rows, ((0, 0), (half, half)), mode="symmetric")
+    medians = median_filter(joined.ravel(), size=kernel).reshape(joined.shape)
+    return medians[:, half : half + rows.shape[1]]
 
 
 def l_mhp(
