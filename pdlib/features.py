@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct, rfft, rfftfreq
 from scipy.ndimage import median_filter
+from scipy.sparse import csr_array
 
 from pdlib.errors import ParameterError, RecordingError
 from pdlib.preprocessing import Clip
@@ -124,7 +125,7 @@ def _hann(length: int) -> tuple[Array, float]:
     The same floats as ``scipy.signal.get_window("hann", length)``; that import alone would cost every kernel
     as much time as the L-mHP spectrograms of all recordings.
     """
-    window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1])
+    window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1]) if length > 1 else np.ones(1)
     window.flags.writeable = False
     return window, np.sum(window**2)
 
@@ -201,6 +202,16 @@ def mel_filter_bank(sample_rate: int, n_fft: int = N_FFT, n_mels: int = N_MELS) 
     return bank
 
 
+@lru_cache(maxsize=16)
+def _sparse_bank(sample_rate: int, n_fft: int, n_mels: int) -> csr_array:
+    """`mel_filter_bank` without its zeros, 32 of 33 numbers at the usual sizes.
+
+    So small a product is over before the threads of a dense one have met, which on a busy machine takes longer than
+    all the rest of a spectrogram; and its sums cannot depend on how many threads there are.
+    """
+    return csr_array(mel_filter_bank(sample_rate, n_fft, n_mels))
+
+
 def spectrogram_sizes(
     sample_rate: int, n_mels: int | None = None, n_fft: int | None = None, hop_length: int | None = None
 ) -> tuple[int, int, int]:
@@ -258,9 +269,8 @@ def log_mel_spectrogram(
         When the signal is shorter than a frame or not finite.
     """
     n_mels, n_fft, hop_length = spectrogram_sizes(sample_rate, n_mels, n_fft, hop_length)
-    return decibels(
-        mel_filter_bank(sample_rate, n_fft, n_mels) @ power_spectrogram(samples, n_fft, hop_length)
-    )
+    bank = _sparse_bank(sample_rate, n_fft, n_mels)
+    return decibels(bank @ power_spectrogram(samples, n_fft, hop_length))
 
 
 def double_log_printed(values: ArrayLike) -> Array:
@@ -317,12 +327,14 @@ def harmonic_percussive(
     ------
     ParameterError
         When a kernel is not odd or longer than the spectrogram.
+    RecordingError
+        When a power is not a finite number: no median can be told from it.
 
     References
     ----------
     D. FitzGerald, "Harmonic/percussive separation using median filtering", *Proc. DAFx* (2010).
     """
-    power = np.asarray(power, dtype=np.float64)
+    power = _finite(power, "power")
     for name, kernel, size, unit in (
         ("harmonic_kernel", harmonic_kernel, power.shape[1], "frames"),
         ("percussive_kernel", percussive_kernel, power.shape[0], "bins"),
@@ -389,7 +401,7 @@ def l_mhp(
         When the clip is shorter than a frame.
     """
     n_mels, n_fft, hop_length = spectrogram_sizes(clip.sample_rate, n_mels, n_fft, hop_length)
-    bank = mel_filter_bank(clip.sample_rate, n_fft, n_mels)
+    bank = _sparse_bank(clip.sample_rate, n_fft, n_mels)
     power = power_spectrogram(clip.samples, n_fft, hop_length)
     parts = harmonic_percussive(power, harmonic_kernel, percussive_kernel)
     return decibels(np.stack([bank @ part for part in (power, *parts)], axis=-1))
@@ -824,11 +836,11 @@ def acoustic_features(clip: Clip) -> pd.Series:
     return pd.Series(values, dtype=np.float64)
 
 
-def _finite(samples: ArrayLike) -> Array:
-    samples = np.asarray(samples, dtype=np.float64)
-    if samples.size and not np.isfinite(samples).all():
-        bad = np.count_nonzero(~np.isfinite(samples))
+def _finite(values: ArrayLike, name: str = "samples") -> Array:
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        bad = np.count_nonzero(~np.isfinite(values))
         raise RecordingError(
-            f"samples: {bad} of {samples.size} values are not finite", "export the recording again"
+            f"{name}: {bad} of {values.size} values are not finite", "export the recording again"
         )
-    return samples
+    return values

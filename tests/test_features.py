@@ -3,6 +3,7 @@
 import librosa
 import numpy as np
 import pytest
+from scipy.ndimage import median_filter
 from scipy.signal import get_window, lfilter
 
 from pdlib import features
@@ -55,6 +56,13 @@ def test_a_sine_carries_half_its_squared_amplitude_in_the_right_bin(amplitude):
     power = features.power_spectrogram(tone(1000, amplitude=amplitude))
     np.testing.assert_allclose(power.sum(axis=0), amplitude**2 / 2, rtol=1e-9)
     assert (power.argmax(axis=0) == 32).all()  # 1000 Hz over 8000/256 Hz per bin
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 255, 256, 320, 1001])
+def test_the_window_is_scipys_to_the_last_bit(length):
+    window, energy = features._hann(length)
+    np.testing.assert_array_equal(window, get_window("hann", length))
+    assert energy == np.sum(get_window("hann", length) ** 2) and not window.flags.writeable
 
 
 def test_power_spectrogram_agrees_with_librosa():
@@ -126,6 +134,15 @@ def test_bands_share_out_the_power_between_the_outermost_centres():
     np.testing.assert_allclose(total[(bins >= centres[1]) & (bins <= centres[-2])], 1)
 
 
+@pytest.mark.parametrize(("rate", "seconds"), [(8000, 0.032), (8000, 3.0), (1000, 2.0), (256, 2.0)])
+def test_bands_are_the_whole_banks_product_whatever_is_left_out(rate, seconds):
+    n_mels, n_fft, hop = features.spectrogram_sizes(rate)
+    samples = noise(seconds)[: round(seconds * rate)]
+    bands = features.mel_filter_bank(rate, n_fft, n_mels) @ features.power_spectrogram(samples, n_fft, hop)
+    found = features.log_mel_spectrogram(samples, rate)
+    np.testing.assert_allclose(found, 10 * np.log10(np.maximum(bands, 1e-8)), rtol=0, atol=1e-12)
+
+
 def test_log_mel_spectrogram_is_librosas():
     samples = noise()
     theirs = librosa.feature.melspectrogram(
@@ -183,6 +200,56 @@ def test_separation_is_librosas():
     theirs = librosa.decompose.hpss(power, kernel_size=(31, 17), power=1.0)
     for ours, other in zip(features.harmonic_percussive(power), theirs, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-6)
+
+
+def separated_by_sorting(power, harmonic_kernel, percussive_kernel):
+    """The parts from medians that sort each window, mirrored at the ends: slow and plain."""
+
+    def medians(rows, kernel):
+        mirrored = np.pad(rows, ((0, 0), (kernel // 2, kernel // 2)), mode="symmetric")
+        return np.sort(np.lib.stride_tricks.sliding_window_view(mirrored, kernel, axis=1))[..., kernel // 2]
+
+    lasting, broad = medians(power, harmonic_kernel), medians(power.T, percussive_kernel).T
+    np.testing.assert_array_equal(lasting, median_filter(power, size=(1, harmonic_kernel), mode="reflect"))
+    np.testing.assert_array_equal(broad, median_filter(power, size=(percussive_kernel, 1), mode="reflect"))
+    share = np.where(lasting + broad > 0, lasting / np.where(lasting + broad > 0, lasting + broad, 1), 0.5)
+    return share * power, (1 - share) * power
+
+
+@pytest.mark.parametrize("values", ["noise", "ties", "constant", "zeros", "rising", "huge and tiny"])
+@pytest.mark.parametrize(
+    ("shape", "kernels"),
+    [
+        ((129, 372), (31, 17)),
+        ((1, 1), (1, 1)),
+        ((1, 9), (9, 1)),
+        ((9, 1), (1, 9)),
+        ((17, 31), (31, 17)),
+        ((6, 40), (3, 5)),
+    ],
+)
+def test_no_median_sees_a_neighbouring_row_or_is_off_by_one_bit(values, shape, kernels):
+    rng = np.random.default_rng(shape[1])
+    power = {
+        "noise": rng.exponential(size=shape),
+        "ties": rng.integers(0, 3, shape).astype(float),
+        "constant": np.full(shape, 0.1),
+        "zeros": np.zeros(shape),
+        "rising": np.arange(float(np.prod(shape))).reshape(shape),
+        "huge and tiny": 10.0 ** rng.uniform(-300, 300, shape),
+    }[values]
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        found = features.harmonic_percussive(layout(power), *kernels)
+        for part, expected in zip(found, separated_by_sorting(power, *kernels), strict=True):
+            np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_power_that_is_not_a_number_reaches_no_median(value):
+    power = np.ones((129, 100))
+    power[3, 7] = value
+    with pytest.raises(RecordingError, match="power: 1 of 12900 values are not finite"):
+        features.harmonic_percussive(power)
 
 
 def test_a_lone_point_that_neither_median_sees_is_shared_equally():
