@@ -48,14 +48,20 @@ def shown(path: Path | str) -> str:
 
 
 _REASONS = {
-    errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished work is kept"),
+    errno.ENOSPC: (
+        "the disk is full",
+        "free some space and run the same command again; finished work is kept",
+    ),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
     errno.EROFS: ("the folder is read-only", "choose a folder you may write to"),
     errno.EACCES: ("no permission to write there", "choose a folder you may write to"),
     errno.EPERM: ("no permission to write there", "choose a folder you may write to"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder"),
     errno.EISDIR: ("a folder of that name is in the way", "remove it and run the same command again"),
-    errno.EFBIG: ("the file is larger than this process may write", "raise the limit (`ulimit -f`) and run again"),
+    errno.EFBIG: (
+        "the file is larger than this process may write",
+        "raise the limit (`ulimit -f`) and run again",
+    ),
 }
 PART = ".part-"  # an unfinished file's name begins so
 
