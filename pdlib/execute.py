@@ -20,7 +20,6 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from pdlib import paths
 from pdlib.errors import ChapterError, PdlibError
@@ -70,14 +69,17 @@ class _Engine(NBClientEngine):
             start_cell(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
+        class Kernel(_ThisInterpreter):
+            def __init__(self, **more: Any) -> None:
+                # beside the notebook, not in the user's home, which may be full, read-only or missing
+                super().__init__(connection_file=str(log.with_suffix(".kernel.json")), **more)
+
         client = PapermillNotebookClient(
             nb_man,
             kernel_name=kernel_name,
-            kernel_manager_class=_ThisInterpreter,
+            kernel_manager_class=Kernel,
             timeout=execution_timeout,
             startup_timeout=_START_SECONDS,
-            # beside the notebook, not in the user's home, which may be full, read-only or missing
-            config=Config(KernelManager={"connection_file": str(log.with_suffix(".kernel.json"))}),
             log=logging.getLogger("pdlib.execute"),
         )
         _clients.add(client)

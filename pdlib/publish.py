@@ -231,7 +231,8 @@ def check_copies(
         copy = folder / chapter.path.name
         record = read_record(copy)
         if "key" not in record:
-            problems.append(f"{chapter.path.name} has not been executed into {project.shown(folder)}")
+            what = "is damaged in" if copy.is_file() else "has not been executed into"
+            problems.append(f"{chapter.path.name} {what} {project.shown(folder)}")
             continue
         records[number] = record
         found = _cell_problems(copy)

@@ -312,17 +312,23 @@ def _whole_copy(copy: Path) -> dict[str, Any]:
     """An executed copy as plain JSON; empty when it is missing or anything in it changed since it was written."""
     try:
         notebook = json.loads(copy.read_text(encoding="utf-8"))
-        whole = notebook["metadata"]["pdlib"]["content"] == _content(notebook)
+        whole = notebook["metadata"]["pdlib"]["content"] == content_of(notebook)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return notebook if whole else {}
 
 
-def _content(notebook: Mapping[str, Any]) -> str:
+def content_of(notebook: Mapping[str, Any]) -> str:
     """Hash of all that an executed copy holds, but for this hash; a wrong digit on a page would show nowhere else."""
     own = {name: value for name, value in notebook["metadata"]["pdlib"].items() if name != "content"}
     plain = {**notebook, "metadata": {**notebook["metadata"], "pdlib": own}}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(notebook: Any) -> str:
+    """Text of an executed copy, with the hash of its content in its record."""
+    notebook.metadata["pdlib"]["content"] = content_of(json.loads(nbformat.writes(notebook)))
+    return nbformat.writes(notebook) + "\n"
 
 
 def is_whole(copy: Path, pages: Path) -> bool:
@@ -603,11 +609,10 @@ def _keep(notebook: Any, pages: Path, folder: Path, chapter: Chapter) -> None:
 
     Everything is on the disk before anything that was there moves: what can run out of space is over by then.
     """
-    plain = json.loads(nbformat.writes(notebook))
-    notebook.metadata["pdlib"]["content"] = _content(plain)
+    text = sealed(notebook)
     copy, target = folder / chapter.path.name, folder / "pages" / chapter.number
     with paths.atomic_path(copy) as part:
-        part.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+        part.write_text(text, encoding="utf-8", newline="\n")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             os.replace(target, pages.with_name(f"{chapter.number}-before"))
