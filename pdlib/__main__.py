@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,7 @@ from pdlib.params import Project
 
 PROJECT = Project()
 INTERRUPTED = 130
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 # \b on a line of its own keeps the lines of the paragraph below it as they are
 NOTES = """
@@ -554,7 +557,18 @@ def _done(console: Console, index: Path, took: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; leave with 0 when done, 1 for a failure, 2 for wrong use, 130 after Ctrl-C."""
+    """Run the command line; leave with 0 when done, 1 for a failure, 2 for wrong use, 130 after Ctrl-C.
+
+    Asked to end (SIGTERM) or left by its terminal (SIGHUP) it stops as after Ctrl-C and leaves with 128 plus the
+    number of the signal.
+    """
+    ended: list[int] = []
+    for number in _ENDINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores one of them, and so do we then
+            signal.signal(number, _stop(ended))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a sign shows ? in its place
     try:
         app(list(arguments) if arguments is not None else None)
     except PdlibError as error:
@@ -563,7 +577,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit as left:
         if left.code == INTERRUPTED:
             Console(stderr=True).print("interrupted; the same command goes on from there")
+            if ended:
+                sys.exit(128 + ended[0])
         raise
+
+
+def _stop(ended: list[int]) -> Callable[[int, object], None]:
+    """A handler that gives the program up as Ctrl-C does, once: a second signal must not break the tidying up."""
+
+    def handle(number: int, _: object) -> None:
+        if not ended:
+            ended.append(number)
+            raise KeyboardInterrupt
+
+    return handle
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from pdlib import paths
 from pdlib.errors import PrivacyError
 from pdlib.params import Project
-from pdlib.publish import read_about
+from pdlib.publish import read_about, reading_site
 
 BOOK = "custnetgc-book"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold; files carry no time of their own
@@ -42,10 +42,16 @@ def archive(project: Project, folder: Path | None = None) -> Path:
     ------
     PublishError
         When there is no built site.
+    BusyError
+        When another process is building it.
     PrivacyError
         When a file of the site names a folder of this machine.
     """
-    site = project.html
+    with reading_site(project, "packs the pages of"):
+        return _pack(project, project.html, folder)
+
+
+def _pack(project: Project, site: Path, folder: Path | None) -> Path:
     name = site_name(read_about(site))
     target = (Path(folder) if folder else project.build) / f"{name}.zip"
     checksum = target.with_name(f"{target.name}.sha256")

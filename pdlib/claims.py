@@ -7,6 +7,7 @@ a run alone. A verdict that the value does not bear out is an error, and so is a
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from pdlib.run import read_record, run_folder, source_hash
 COLUMNS = (
     "id", "section", "page", "kind", "printed", "unit", "chapter", "key", "tolerance", "verdict", "note",
 )  # fmt: skip
+SUMS = "SHA256SUMS"  # in data/: what the recorded files hashed to when a run wrote them
 REPRODUCED = ("id", "value", "low", "high", "profile", "stamp")
 KINDS = ("number", "cell", "figure", "table", "equation", "algorithm", "statement", "citation")
 VERDICTS = (
@@ -393,8 +395,12 @@ def headline_rows() -> pd.DataFrame | None:
             raise DataError(f"chapter {chapter} left no {file}", f"run chapter {chapter} again") from None
         found = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
         if len(found) != 1:
-            raise DataError(f"{path.name} has {len(found)} rows with {wanted}", f"run chapter {chapter} again")
-        rows.append({"what": what, "kind": kind} | found.iloc[0][["value", "low", "high"]].astype(float).to_dict())
+            raise DataError(
+                f"{path.name} has {len(found)} rows with {wanted}", f"run chapter {chapter} again"
+            )
+        rows.append(
+            {"what": what, "kind": kind} | found.iloc[0][["value", "low", "high"]].astype(float).to_dict()
+        )
     return pd.DataFrame(rows)
 
 
@@ -460,6 +466,7 @@ def audit(project: Project | None = None) -> Audit:
     for name in known.keys() & stored.keys():
         if why := not_borne_out(known[name], stored[name]):
             problems.append(f"{name}: {why}")
+    problems += changed_since_recorded(project.root / "data") if stored else []
     more, compared = _against_run(project, claims, stored)
     pages = {number: chapter.name for number, chapter in chapters.items()}
     return Audit(claims, stored, tuple(problems + more), compared, pages)
@@ -544,7 +551,8 @@ def record(project: Project, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        ``reproduced.csv``, one ``predictions/chapter_NN.csv`` per chapter that predicts, ``predictions/settings.json``.
+        ``reproduced.csv``, one ``predictions/chapter_NN.csv`` per chapter that predicts, ``predictions/settings.json``,
+        and ``SHA256SUMS`` of them all.
 
     Raises
     ------
@@ -598,4 +606,40 @@ def record(project: Project, folder: Path) -> list[Path]:
 
                 settings[number]["weights"] = weights_used(number, parameters, frame["model"].unique())
     text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
-    return [*written, paths.write_text(data / "predictions" / "settings.json", text)]
+    written.append(paths.write_text(data / "predictions" / "settings.json", text))
+    return [*written, write_sums(data)]
+
+
+def _recorded(data: Path) -> dict[str, str]:
+    """Hash of every file below ``data`` that only `record` writes."""
+    files = [
+        data / "reproduced.csv",
+        *sorted((data / "predictions").glob("*.csv")),
+        data / "predictions" / "settings.json",
+    ]
+    return {
+        path.relative_to(data).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.is_file()
+    }
+
+
+def write_sums(data: Path) -> Path:
+    """Write ``SHA256SUMS`` beside the recorded values; `changed_since_recorded` and ``recompute.py`` read it."""
+    lines = [f"{digest}  {name}\n" for name, digest in _recorded(data).items()]
+    return paths.write_text(data / SUMS, "".join(lines))
+
+
+def changed_since_recorded(data: Path) -> list[str]:
+    """What became of recorded values and predictions since a run wrote them, one phrase per file that changed."""
+    try:
+        lines = (data / SUMS).read_text(encoding="utf-8").splitlines()
+        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError):
+        sums = {}
+    now = _recorded(data)
+    return [
+        f"data/{name} is not as the run wrote it (data/{SUMS}): take it back with `git checkout`, or record a run"
+        for name in sorted({*sums, *now})
+        if sums.get(name) != now.get(name)
+    ]

@@ -53,6 +53,10 @@ class WriteError(PdlibError):
     """A file could not be written: no space, no permission, or a read-only folder."""
 
 
+class BusyError(PdlibError):
+    """Another process is at work in the same folder."""
+
+
 class LeakageError(PdlibError):
     """Something was fitted on a speaker it is tested on."""
 

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +26,9 @@ from pdlib.errors import ChapterError, PdlibError
 
 INJECTED = "injected-parameters"
 _MARKER = "papermill-error-cell-tag"
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_CANNOT_WRITE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
+)  # fmt: skip
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _START_SECONDS = 120
 _clients: set[Any] = set()
@@ -66,10 +69,15 @@ class _Engine(NBClientEngine):
             start_cell(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
+        class Kernel(_ThisInterpreter):
+            def __init__(self, **more: Any) -> None:
+                # beside the notebook, not in the user's home, which may be full, read-only or missing
+                super().__init__(connection_file=str(log.with_suffix(".kernel.json")), **more)
+
         client = PapermillNotebookClient(
             nb_man,
             kernel_name=kernel_name,
-            kernel_manager_class=_ThisInterpreter,
+            kernel_manager_class=Kernel,
             timeout=execution_timeout,
             startup_timeout=_START_SECONDS,
             log=logging.getLogger("pdlib.execute"),
@@ -90,8 +98,10 @@ def stop_kernels() -> None:
     """End every kernel that `execute` has running, in any thread; it then fails as with a dead kernel."""
     for client in list(_clients):
         process = getattr(getattr(client.km, "provisioner", None), "process", None)
-        if process is not None:
-            process.kill()
+        if process is not None and process.poll() is None:
+            os.killpg(
+                process.pid, signal.SIGKILL
+            )  # a kernel leads a group of its own: its workers go with it
 
 
 def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str]:
@@ -102,13 +112,24 @@ def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str
         "PDLIB_PAGE_DIR": str(page_dir),
         "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(build / "numba"),
         "IPYTHONDIR": str(build / "ipython"),  # no start-up file of the user changes a page
+        **_without_home(build),
+        "PYTHONUTF8": "1",  # text files are UTF-8 under any locale
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONHASHSEED": "0",
         # tqdm, which librosa brings along, would ask every page for a notebook bar that no chapter shows
-        "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])),
+        "PYTHONWARNINGS": ",".join(
+            filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])
+        ),
         # TensorFlow's start-up notes would land on the page as output
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2",
     }
+
+
+def _without_home(build: Path) -> dict[str, str]:
+    """Where matplotlib keeps its fonts when there is no home to write to; else it would say so on the page."""
+    if os.environ.get("MPLCONFIGDIR") or os.access(os.path.expanduser("~"), os.W_OK):
+        return {}
+    return {"MPLCONFIGDIR": str(build / "matplotlib")}
 
 
 def execute(

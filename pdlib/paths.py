@@ -11,6 +11,11 @@ from pathlib import Path
 
 from pdlib.errors import WriteError
 
+try:
+    import fcntl
+except ImportError:  # Windows knows no flock; what a killed process leaves there, nobody clears away
+    fcntl = None
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 PROFILES = NOTEBOOKS / "profiles"
@@ -43,13 +48,22 @@ def shown(path: Path | str) -> str:
 
 
 _REASONS = {
-    errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished work is kept"),
+    errno.ENOSPC: (
+        "the disk is full",
+        "free some space and run the same command again; finished work is kept",
+    ),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
     errno.EROFS: ("the folder is read-only", "choose a folder you may write to"),
     errno.EACCES: ("no permission to write there", "choose a folder you may write to"),
     errno.EPERM: ("no permission to write there", "choose a folder you may write to"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder"),
+    errno.EISDIR: ("a folder of that name is in the way", "remove it and run the same command again"),
+    errno.EFBIG: (
+        "the file is larger than this process may write",
+        "raise the limit (`ulimit -f`) and run again",
+    ),
 }
+PART = ".part-"  # an unfinished file's name begins so
 
 
 @contextmanager
@@ -64,9 +78,28 @@ def writing_errors(target: Path) -> Iterator[None]:
         raise WriteError(f"cannot write {target}: {reason}", way_out) from error
 
 
+def make_folder(folder: Path | str) -> Path:
+    """Make ``folder`` where it is missing, and refuse one that cannot be written to.
+
+    Raises
+    ------
+    WriteError
+        Before any work whose result could not be kept.
+    """
+    folder = Path(folder)
+    with writing_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(number, os.strerror(number))
+    return folder
+
+
 @contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``target`` that takes its place only if the block ends well.
+
+    A process that is killed in the block leaves the temporary file; `remove_parts` finds it.
 
     Raises
     ------
@@ -76,15 +109,56 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     with writing_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        part = Path(name)
+        handle, part = _new_part(target)
         try:
             yield part
             part.chmod(0o644)
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _new_part(target: Path) -> tuple[int, Path]:
+    """An empty file that is locked as long as this process holds it open, so that nobody takes it for a leftover."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            prefix=f"{PART}{target.stem}-", suffix=target.suffix, dir=target.parent
+        )
+        if _lock(handle) is not False and os.path.exists(name):
+            return handle, Path(name)
+        os.close(handle)  # `remove_parts` of another process came between the two
+        Path(name).unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock an open file for this process alone; False when another holds it, None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def remove_parts(folder: Path | str) -> list[Path]:
+    """Remove the temporary files of `atomic_path` below ``folder`` whose writers are dead; return their paths."""
+    removed = []
+    for part in sorted(Path(folder).rglob(f"{PART}*")):
+        try:
+            handle = os.open(part, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            if _lock(handle):
+                part.unlink(missing_ok=True)
+                removed.append(part)
+        finally:
+            os.close(handle)
+    return removed
 
 
 def write_text(target: Path | str, text: str) -> Path:

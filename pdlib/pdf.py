@@ -21,7 +21,7 @@ from pdlib.archive import site_name
 from pdlib.chromium import PATIENCE, browser, served
 from pdlib.errors import PublishError
 from pdlib.params import Project
-from pdlib.publish import files_of, read_about, toc_files
+from pdlib.publish import files_of, read_about, reading_site, toc_files
 
 if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
@@ -91,8 +91,15 @@ def book_pdf(project: Project, target: Path | None = None, console: Console | No
     ------
     PublishError
         When there is no site or no Chromium, or a page cannot be printed with its equations set.
+    BusyError
+        When another process is building the site.
     """
-    about, console = read_about(project.html), console or Console()
+    with reading_site(project, "prints the pages of"):
+        return _print_site(project, target, console or Console())
+
+
+def _print_site(project: Project, target: Path | None, console: Console) -> Path:
+    about = read_about(project.html)
     target = Path(target) if target else project.build / f"{site_name(about)}.pdf"
     parts = _parts(project)
     anchors = _anchors(project.html, [name for name, _ in parts])

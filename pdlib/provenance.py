@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
 import sys
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -158,11 +159,12 @@ class _Parsed:
 def _parsed(name: str) -> _Parsed:
     file = _module_file(name)
     found = file.stat()
-    return _parsed_at(file, found.st_mtime_ns, found.st_size)
+    # the time of the last change of status, too, for a clock that is set back or a copy that keeps its time
+    return _parsed_at(file, (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
 
 
 @cache
-def _parsed_at(file: Path, changed: int, size: int) -> _Parsed:
+def _parsed_at(file: Path, state: tuple[int, ...]) -> _Parsed:
     # Every stored result asks for the code of its modules; parsing them anew took half a second each time.
     source = file.read_text(encoding="utf-8")
     ours, others = imported_modules(source)
@@ -315,14 +317,15 @@ class Store:
         if stored is not None:
             self.loaded += 1
             return stored
-        with paths.writing_errors(target):
-            target.parent.mkdir(
-                parents=True, exist_ok=True
-            )  # an unwritable folder is refused before the work
+        paths.make_folder(target.parent)  # what cannot be kept is refused before the work
+        if target.is_dir():
+            with paths.writing_errors(target):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         result = {name: np.asarray(value) for name, value in compute().items()}
         _check(step, result)
+        marks = {_META: np.array(json.dumps(parts)), _CONTENT: np.array(fingerprint(result))}
         with paths.atomic_path(target) as part:
-            np.savez_compressed(part, **result, **{_META: np.array(json.dumps(parts))})
+            np.savez_compressed(part, **result, **marks)
         self.computed += 1
         return result
 
@@ -331,25 +334,33 @@ class Store:
         parts = key_parts(step, inputs, modules)
         if (self.folder / step / f"{fingerprint(parts)[:40]}.npz").is_file():
             return []
-        stored = sorted((self.folder / step).glob("*.npz"), key=lambda path: path.stat().st_mtime)
-        if not stored:
-            return ["nothing stored yet"]
-        with np.load(stored[-1], allow_pickle=False) as latest:
-            return differences(json.loads(str(latest[_META])), parts)
+        stored = [path for path in (self.folder / step).glob("*.npz") if not path.name.startswith(".")]
+        for path in sorted(stored, key=lambda path: path.stat().st_mtime, reverse=True):
+            if found := _read_whole(path):
+                return differences(found[0], parts)
+        return ["nothing stored yet"]
 
 
 _META = "__key_parts__"
+_CONTENT = "__content__"
 
 
 def _read(target: Path, parts: Mapping) -> Arrays | None:
+    found = _read_whole(target)
+    return found[1] if found and found[0] == parts else None
+
+
+def _read_whole(target: Path) -> tuple[dict, Arrays] | None:
+    """Key parts and arrays of a stored file; None when it is missing, or not to the last byte what was stored.
+
+    A zip's own sums do not do: numpy stops reading when an array is full, before its sum is compared.
+    """
     try:
         with np.load(target, allow_pickle=False) as stored:
-            if json.loads(str(stored[_META])) != parts:
-                return None
-            return {name: stored[name] for name in stored.files if name != _META}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = {name: stored[name] for name in stored.files}
+        parts, content = json.loads(str(arrays.pop(_META))), str(arrays.pop(_CONTENT))
+        return (parts, arrays) if fingerprint(arrays) == content else None
+    except Exception:  # zipfile, zlib and numpy each have a dozen ways to stumble over a wrong byte
         # a damaged file is worth no more than a missing one: it is computed again and replaced
         return None
 

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,19 +21,32 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import __version__, api, figure_index, launch, paper_map, paths
+from pdlib import __version__, api, figure_index, launch, locks, paper_map, paths
 from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
 from pdlib.params import Chapter, Project, read_chapters
-from pdlib.run import is_whole, read_record, source_hash
+from pdlib.run import is_whole, read_record, run_lock, source_hash
 from pdlib.teaching import label_solutions
 
 LARGEST_FILE = 3_000_000
 ABOUT = "book.json"  # in the built site: which book, version, profile and cohort it shows
+_READS = "builds pages from"
 ROOT_TEXTS = ("CHANGELOG.md", "CONTRIBUTING.md")  # files of the top level that pages of the book include
 _CLOSED = "http://127.0.0.1:9"
-_BUILDER = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+# a builder whose caller was killed would go on for a minute, for nobody
+_BUILDER = """
+import os, sys, threading, time
+
+def watch(caller=os.getppid()):
+    while os.getppid() == caller:
+        time.sleep(1)
+    os._exit(1)
+
+threading.Thread(target=watch, daemon=True).start()
+from jupyter_book.cli.main import main
+sys.exit(main())
+"""
 _SHOWN_PROBLEMS = 30
 
 
@@ -44,16 +58,19 @@ def publish_run(project: Project, folder: Path, console: Console | None = None) 
     ------
     PublishError
         Naming every page and what is wrong with it; the site that was there before stays.
+    BusyError
+        When another process runs these chapters, or builds pages too.
     """
     chapters = _listed_chapters(project)
-    records = check_copies(project, folder, chapters)
-    for number, chapter in chapters.items():
-        if records[number]["parts"]["source"] != source_hash(chapter):
-            raise PublishError(
-                f"{chapter.path.name} changed after it was executed",
-                f"run it again: python -m pdlib run --profile {records[number]['profile']}",
-            )
-    return _publish(project, folder, chapters, records, _banner(records), console or Console())
+    with locks.held(run_lock(folder), _READS, reading=True):
+        records = check_copies(project, folder, chapters)
+        for number, chapter in chapters.items():
+            if records[number]["parts"]["source"] != source_hash(chapter):
+                raise PublishError(
+                    f"{chapter.path.name} changed after it was executed",
+                    f"run it again: python -m pdlib run --profile {records[number]['profile']}",
+                )
+        return _publish(project, folder, chapters, records, _banner(records), console or Console())
 
 
 def publish_edition(project: Project, console: Console | None = None) -> Path:
@@ -87,16 +104,22 @@ def keep_edition(project: Project, folder: Path) -> Path:
         When it is not the plain ``full`` profile, or a chapter is missing, out of date or too large.
     """
     chapters = _listed_chapters(project)
-    records = check_copies(project, folder, chapters)
-    _refuse_unfit(chapters, records)
-    for number, chapter in chapters.items():
-        if records[number]["parts"]["source"] != source_hash(chapter):
-            raise PublishError(
-                f"{chapter.path.name} changed after it was executed", "run `make edition` again"
-            )
+    with locks.held(run_lock(folder), _READS, reading=True), _site_lock(project, "keeps an edition from"):
+        records = check_copies(project, folder, chapters)
+        _refuse_unfit(chapters, records)
+        for number, chapter in chapters.items():
+            if records[number]["parts"]["source"] != source_hash(chapter):
+                raise PublishError(
+                    f"{chapter.path.name} changed after it was executed", "run `make edition` again"
+                )
+        return _copy_edition(project, folder, chapters)
+
+
+def _copy_edition(project: Project, folder: Path, chapters: Mapping[str, Chapter]) -> Path:
     target = project.edition
     with paths.writing_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _tidy_up(target, ".edition-*")
         part = Path(tempfile.mkdtemp(prefix=".edition-", dir=target.parent))
         try:
             for number, chapter in chapters.items():
@@ -208,7 +231,8 @@ def check_copies(
         copy = folder / chapter.path.name
         record = read_record(copy)
         if "key" not in record:
-            problems.append(f"{chapter.path.name} has not been executed into {project.shown(folder)}")
+            what = "is damaged in" if copy.is_file() else "has not been executed into"
+            problems.append(f"{chapter.path.name} {what} {project.shown(folder)}")
             continue
         records[number] = record
         found = _cell_problems(copy)
@@ -394,10 +418,22 @@ def _publish(
     console: Console,
 ) -> Path:
     console.print(f"building {len(toc_files(project))} pages", highlight=False)
-    source = stage(project, folder, chapters, records, banner)
+    with _site_lock(project, "builds pages in"):
+        return _build_site(project, folder, chapters, records, banner)
+
+
+def _build_site(
+    project: Project,
+    folder: Path,
+    chapters: Mapping[str, Chapter],
+    records: Mapping[str, Mapping[str, Any]],
+    banner: str,
+) -> Path:
     with paths.writing_errors(project.html):
+        _tidy_up(project.html, ".site-*")
         work = Path(tempfile.mkdtemp(prefix=".site-", dir=project.build))
     try:
+        source = stage(project, folder, chapters, records, banner)
         site = build(source, work, project.build / "site.log")
         _offer_sources(site)
         must_say = "SYNTHETIC" if "SYNTHETIC" in banner else ""
@@ -486,6 +522,39 @@ def _offer_sources(site: Path) -> None:
     """Let the theme's download button give the notebook without outputs, as every other way of a page does."""
     for clean in (site / "_static" / "notebooks").glob("*.ipynb"):
         shutil.copyfile(clean, site / "_sources" / "notebooks" / clean.name)
+
+
+def _site_lock(project: Project, doing: str, *, reading: bool = False) -> AbstractContextManager[None]:
+    return locks.held(project.build / ".lock", doing, reading=reading)
+
+
+@contextmanager
+def reading_site(project: Project, doing: str) -> Iterator[None]:
+    """Keep the built site as it is while the block reads it; what a killed build moved aside is put back first.
+
+    Raises
+    ------
+    BusyError
+        When another process builds pages.
+    """
+    with _site_lock(project, doing, reading=True):
+        _put_back(project.html)
+        yield
+
+
+def _put_back(target: Path) -> None:
+    """Give ``target`` back the folder that a process killed in `_swap` had moved aside."""
+    kept = sorted(target.parent.glob(f".{target.name}-old-*"), key=lambda old: old.stat().st_mtime)
+    if kept and not target.exists():
+        with paths.writing_errors(target):
+            os.replace(kept[-1], target)
+
+
+def _tidy_up(target: Path, unfinished: str) -> None:
+    """Remove what killed processes left beside ``target``; the caller holds the lock, so nobody works on it."""
+    _put_back(target)
+    for left in [*target.parent.glob(unfinished), *target.parent.glob(f".{target.name}-old-*")]:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap(new: Path, target: Path) -> None:

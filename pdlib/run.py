@@ -27,7 +27,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pdlib import paths, provenance
+from pdlib import locks, paths, provenance
 from pdlib.errors import ChapterError, DataError, UsageError
 from pdlib.params import (
     Chapter,
@@ -44,6 +44,7 @@ from pdlib.params import (
 CELL_TIMEOUT = 3 * 3600
 WORKERS = min(2, os.cpu_count() or 1)  # chapters at a time; a network trains on one thread
 _MISSING = object()
+_DAMAGED = "the executed copy or its side files are damaged"
 
 
 @dataclass(frozen=True)
@@ -296,27 +297,46 @@ def imports(chapter: Chapter) -> tuple[list[str], list[str]]:
 
 
 def _direct_versions(packages: Sequence[str]) -> dict[str, str]:
-    return {name.lower(): version(name) for package in packages for name in provenance.distributions_of(package)}
+    return {
+        name.lower(): version(name) for package in packages for name in provenance.distributions_of(package)
+    }
 
 
 # ── executed copies ────────────────────────────────────────────────────────────────────────────────────
 def read_record(copy: Path) -> dict[str, Any]:
-    """What the run wrote into an executed copy (``metadata.pdlib``); empty when there is no readable copy."""
+    """What the run wrote into an executed copy (``metadata.pdlib``); empty when the copy is not as the run wrote it."""
+    return dict(_whole_copy(copy).get("metadata", {}).get("pdlib", {}))
+
+
+def _whole_copy(copy: Path) -> dict[str, Any]:
+    """An executed copy as plain JSON; empty when it is missing or anything in it changed since it was written."""
     try:
-        return dict(json.loads(copy.read_text(encoding="utf-8"))["metadata"]["pdlib"])
-    except (OSError, ValueError, KeyError, TypeError):
+        notebook = json.loads(copy.read_text(encoding="utf-8"))
+        whole = notebook["metadata"]["pdlib"]["content"] == content_of(notebook)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+    return notebook if whole else {}
+
+
+def content_of(notebook: Mapping[str, Any]) -> str:
+    """Hash of all that an executed copy holds, but for this hash; a wrong digit on a page would show nowhere else."""
+    own = {name: value for name, value in notebook["metadata"]["pdlib"].items() if name != "content"}
+    plain = {**notebook, "metadata": {**notebook["metadata"], "pdlib": own}}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(notebook: Any) -> str:
+    """Text of an executed copy, with the hash of its content in its record."""
+    notebook.metadata["pdlib"]["content"] = content_of(json.loads(nbformat.writes(notebook)))
+    return nbformat.writes(notebook) + "\n"
 
 
 def is_whole(copy: Path, pages: Path) -> bool:
-    """Whether an executed copy ended well and its side files are all there, unchanged."""
-    try:
-        notebook = nbformat.read(copy, as_version=4)
-    except (OSError, ValueError, AttributeError):
-        return False
-    record = notebook.metadata.get("pdlib", {})
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    if "key" not in record or any(output.output_type == "error" for output in outputs):
+    """Whether an executed copy ended well and is, with its side files, to the last byte what the run wrote."""
+    notebook = _whole_copy(copy)
+    record = notebook.get("metadata", {}).get("pdlib", {})
+    outputs = [output for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
+    if "key" not in record or any(output["output_type"] == "error" for output in outputs):
         return False
     return side_files(pages) == dict(record.get("pages", {}))
 
@@ -396,6 +416,8 @@ def run(
     ------
     UsageError
         Before any kernel starts, for anything asked for that does not exist or has the wrong type.
+    BusyError
+        When another process runs the chapters of this profile and cohort, or builds pages from them.
     WriteError
         When the folder of executed chapters cannot be written.
     KeyboardInterrupt
@@ -413,17 +435,18 @@ def run(
     )
     folder = run_folder(project, profile, info.kind)
     asked = set(select({n: p.chapter for n, p in plans.items()}, only))
-    current = {n for n, p in plans.items() if not (force and n in asked) and _current(p, folder)}
     workers = workers or WORKERS
     begun = time.monotonic()
-    _announce(console, profile, info, plans, current, workers)
-    with _work_folder(folder) as work, _Board(console, plans, current) as board:
-        job = _Job(project, folder, work, profile, info, cell_timeout, board, threading.Event())
-        try:
-            outcomes = _in_turn(job, plans, current, workers)
-        except KeyboardInterrupt:
-            board.interrupted()
-            raise
+    with _work_folder(project, folder, profile) as work:
+        current = {n for n, p in plans.items() if not (force and n in asked) and _current(p, folder)}
+        _announce(console, profile, info, plans, current, workers)
+        with _Board(console, plans, current) as board:
+            job = _Job(project, folder, work, profile, info, cell_timeout, board, threading.Event())
+            try:
+                outcomes = _in_turn(job, plans, current, workers)
+            except KeyboardInterrupt:
+                board.interrupted()
+                raise
     ended = tuple(outcomes[number] for number in plans)
     report = Report(folder, profile, info, ended, time.monotonic() - begun)
     _summary(console, report, project)
@@ -517,7 +540,9 @@ def _execute(job: _Job, plan: Plan) -> None:
     env = kernel_environment(pages, job.project.root, job.project.build)
     env["PDLIB_RUN_DIR"] = str(job.folder)  # the audit reads what the other chapters of this run found
     if job.info.folder:
-        env["PDLIB_DATA"] = job.info.folder  # the chapter asks for the real cohort and finds it where the run did
+        env["PDLIB_DATA"] = (
+            job.info.folder
+        )  # the chapter asks for the real cohort and finds it where the run did
     started, begun = datetime.now().astimezone(), time.monotonic()
 
     def on_cell(index: int) -> None:
@@ -580,40 +605,41 @@ def _with_saved_copy(
 
 
 def _keep(notebook: Any, pages: Path, folder: Path, chapter: Chapter) -> None:
-    """Put side files and copy in place; the copy names their hashes, so only together are they valid."""
-    target = folder / "pages" / chapter.number
-    with paths.writing_errors(target):
+    """Put side files and copy in place; the copy names their hashes, so only together are they valid.
+
+    Everything is on the disk before anything that was there moves: what can run out of space is over by then.
+    """
+    text = sealed(notebook)
+    copy, target = folder / chapter.path.name, folder / "pages" / chapter.number
+    with paths.atomic_path(copy) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            os.replace(target, pages.with_name(f"{chapter.number}-before"))
         os.replace(pages, target)
-    paths.write_text(folder / chapter.path.name, nbformat.writes(notebook) + "\n")
     (folder / "failed" / chapter.path.name).unlink(missing_ok=True)
 
 
+def run_lock(folder: Path) -> Path:
+    """The lock of one run folder: who writes there holds it alone, who builds pages from it shares it."""
+    return folder / ".lock"
+
+
 @contextmanager
-def _work_folder(folder: Path) -> Iterator[Path]:
-    """A folder of this process for unfinished work; those that killed processes left are removed."""
+def _work_folder(project: Project, folder: Path, profile: str) -> Iterator[Path]:
+    """A folder of this process for unfinished work, no other run beside it; what killed ones left is removed."""
     work = folder / f".work-{os.getpid()}"
-    with paths.writing_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".work-*"):
-            if not _alive(int(left.name.rpartition("-")[2])):
+    with locks.held(run_lock(folder), f"runs the chapters of profile {profile} in"):
+        with paths.writing_errors(folder):
+            for left in folder.glob(".work-*"):  # of the dead, for this process alone holds the lock
                 shutil.rmtree(left, ignore_errors=True)
-        work.mkdir(exist_ok=True)
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return process != os.getpid()
+            work.mkdir()
+        for place in (folder, paths.results_dir(), project.root / "data"):
+            paths.remove_parts(place)
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 # ── what the reader sees ───────────────────────────────────────────────────────────────────────────────
@@ -720,7 +746,9 @@ def _summary(console: Console, report: Report, project: Project) -> None:
     states = [outcome.state for outcome in report.outcomes]
     counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
     console.print(
-        f"{counts} · {clock(report.seconds)} · {escape(project.shown(report.folder))}", highlight=False, soft_wrap=True
+        f"{counts} · {clock(report.seconds)} · {escape(project.shown(report.folder))}",
+        highlight=False,
+        soft_wrap=True,
     )
     _synthetic_note(console, report.cohort)
 
@@ -753,7 +781,7 @@ def status(project: Project | None = None, profile: str | None = None) -> list[S
     folders += [project.edition] if any(project.edition.glob("*.ipynb")) else []
     rows: list[Status] = []
     for folder in folders:
-        records = {path.name: read_record(path) for path in sorted(folder.glob("*.ipynb"))}
+        records = {path.name: read_record(path) for path in sorted(folder.glob("[!.]*.ipynb"))}
         first = next((record for record in records.values() if record), {})
         name = first.get("profile") or folder.name.rpartition("-")[0]
         if not first or (profile and name != profile):
@@ -787,11 +815,13 @@ def _folder_status(
         elif plan is None:
             state = "no such chapter any more"
         elif not record:
-            state = "not executed"
+            damaged = (folder / file).exists()
+            state = "out of date" if damaged else "not executed"
+            changes = [_DAMAGED] if damaged else []
         else:
             changes = differences(record["parts"], plan.parts)
             whole = is_whole(folder / file, folder / "pages" / plan.chapter.number)
-            changes += [] if whole else ["the executed copy or its side files are damaged"]
+            changes += [] if whole else [_DAMAGED]
             state = "up to date" if not changes else "out of date"
         rows.append(
             Status(

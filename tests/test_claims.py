@@ -61,6 +61,7 @@ def project(tmp_path, monkeypatch):
 def store(project, name="num-p1-accuracy", **values):
     row = {"id": name, "value": "", "low": "", "high": "", "profile": "quick", "stamp": "abc"} | values
     write(project.root / "data" / "reproduced.csv", [row], claims.REPRODUCED)
+    claims.write_sums(project.root / "data")
 
 
 def executed(project, numbers, *, profile="quick", kind="real", keys=("accuracy", "table"), overrides=None):
@@ -73,6 +74,7 @@ def executed(project, numbers, *, profile="quick", kind="real", keys=("accuracy"
         "cohort": {"kind": kind, "fingerprint": "f" * 64},
         "parts": {"source": run.source_hash(chapter), "parameters": {"seed": 0}},
     }  # fmt: skip
+    notebook["metadata"]["pdlib"]["content"] = run.content_of(notebook)
     pages = folder / "pages" / "01"
     pages.mkdir(parents=True, exist_ok=True)
     (folder / chapter.path.name).write_text(json.dumps(notebook), encoding="utf-8")
@@ -288,7 +290,7 @@ def test_a_run_is_recorded_as_values_predictions_and_settings(project):
     (folder / "pages" / "01" / "predictions.csv").write_text(PREDICTIONS, encoding="utf-8")
     (project.root / "data" / "reproduced.csv").unlink()
     written = claims.record(project, folder)
-    assert [path.name for path in written] == ["reproduced.csv", "chapter_01.csv", "settings.json"]
+    assert [path.name for path in written] == ["reproduced.csv", "chapter_01.csv", "settings.json", claims.SUMS]
     assert claims.read_reproduced(written[0]) == {"num-p1-accuracy": Value(0.5, 0.4, 0.6, "quick", "k" * 12)}
     assert len(read_predictions(written[1])) == 2
     assert json.loads(written[2].read_text())["01"]["parameters"] == {"seed": 0}

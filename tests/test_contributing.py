@@ -172,6 +172,7 @@ def test_the_example_claim_passes_the_audit_and_a_wrong_one_is_refused(copy):
     # what `audit --record` takes over from a run: the value of the same evidence
     (same,) = [line for line in measured.splitlines() if line.startswith("num-p1-pd,")]
     stored.write_text(measured + same.replace("num-p1-pd", row.partition(",")[0]) + "\n", encoding="utf-8")
+    claims.write_sums(copy / "data")
     assert audited(copy) == ()
     ledger.write_text(before + row.replace(",40,speakers", ",41,speakers"), encoding="utf-8")
     (problem,) = audited(copy)

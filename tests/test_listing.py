@@ -1,5 +1,6 @@
 """Tables of the command line: ages in words, what was set by hand, and nothing that the rows do not say."""
 
+import json
 from datetime import datetime, timedelta
 from io import StringIO
 
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from pdlib import listing, paths
 from pdlib.params import Project
-from pdlib.run import Status
+from pdlib.run import Status, content_of
 
 NOW = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
 
@@ -54,7 +55,9 @@ def test_status_says_profile_recordings_age_time_and_state(tmp_path):
 
 def test_status_shows_what_was_set_by_hand_and_the_first_reasons_for_a_rerun(tmp_path):
     folder = tmp_path / "_build" / "run" / "quick-own"
-    paths.write_text(folder / "01_one.ipynb", '{"metadata": {"pdlib": {"overrides": {"seed": 7}}}}')
+    copy = {"metadata": {"pdlib": {"overrides": {"seed": 7}}}}
+    copy["metadata"]["pdlib"]["content"] = content_of(copy)
+    paths.write_text(folder / "01_one.ipynb", json.dumps(copy))
     changed = row(
         "01_one", state="out of date", changes=("the data", "module pdlib.evaluate", "library numpy")
     )

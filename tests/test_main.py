@@ -9,6 +9,7 @@ import pytest
 
 from pdlib import __main__ as cli
 from pdlib import paths, run
+from pdlib.claims import write_sums
 from pdlib.errors import DataError, WriteError
 from pdlib.params import Project
 from tests.tinybook import SYNTHETIC, write_notebook, write_profile
@@ -168,6 +169,7 @@ def ledger(project, monkeypatch):
     data.mkdir()
     (data / "claims.csv").write_text(LEDGER, encoding="utf-8")
     (data / "reproduced.csv").write_text(STORED, encoding="utf-8")
+    write_sums(data)
     return data
 
 
@@ -195,6 +197,7 @@ def test_audit_fails_for_a_verdict_its_value_does_not_bear_out(ledger, capsys):
     code, said = call(capsys, "audit")
     assert code == 1
     assert "num-a: the verdict is 'differs'" in " ".join(said.split())
+    assert "data/reproduced.csv is not as the run wrote it" in " ".join(said.split())
 
 
 def test_audit_of_a_claim_that_does_not_exist_is_wrong_use(ledger, capsys):

@@ -97,7 +97,7 @@ def refused(project, folder):
 def change(copy, edit):
     notebook = nbformat.read(copy, as_version=4)
     edit(notebook)
-    nbformat.write(notebook, copy)
+    copy.write_text(run.sealed(notebook), encoding="utf-8")
 
 
 # ── before the build ───────────────────────────────────────────────────────────────────────────────────
