@@ -23,6 +23,7 @@ from pdlib import paths
 from pdlib.errors import DataError, PrivacyError, PublishError, UsageError
 from pdlib.evaluate import read_predictions, write_predictions
 from pdlib.params import Chapter, Project, close_matches, read_chapters
+from pdlib.reading import read_table
 from pdlib.run import read_record, run_folder, source_hash
 
 COLUMNS = (
@@ -170,12 +171,9 @@ def read_claims(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise DataError(f"{paths.shown(path)} is not there", "take it from the repository") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{paths.shown(path)} is no table: {error}", "take it from the repository") from error
+    if not path.is_file():
+        raise DataError(f"{paths.shown(path)} is not there", "take it from the repository")
+    frame = read_table(path, "take it from the repository")
     if tuple(frame.columns) != tuple(columns):
         raise DataError(
             f"{paths.shown(path)} has the columns {', '.join(frame.columns)}",
@@ -419,6 +417,8 @@ def read_reproduced(path: Path | None = None) -> dict[str, Value]:
     for line, row in enumerate(_read(path, REPRODUCED).to_dict("records"), 2):
         try:
             value, *ends = (float(row[name]) if row[name] else None for name in ("value", "low", "high"))
+            if not all(end is None or math.isfinite(end) for end in (value, *ends)):
+                raise ValueError("not finite")
             found[row["id"]] = Value(float(value), *ends, row["profile"], row["stamp"])
         except (TypeError, ValueError) as error:
             raise DataError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import openpyxl
 import pandas as pd
-from openpyxl.utils.exceptions import InvalidFileException
 from tqdm import tqdm
 
 from pdlib import data, paths
@@ -29,6 +28,7 @@ __all__ = [
     "clipped_fraction",
     "individuals_cohort",
     "load_cohort",
+    "open_workbook",
     "read_signal",
     "read_workbook",
     "table2",
@@ -38,6 +38,9 @@ SHEET = "Parselmouth"  # the one sheet of nine that holds age and sex
 WORKBOOK_COLUMNS = ("Sample ID", "Label", "Age", "Sex")
 WORKBOOK_LABELS = {"HC": 0, "PwPD": 1}
 MAX_AGE = 120
+# Bounds of a workbook: enough for ten thousand speakers. The published one unpacks to 0.4 MB.
+LARGEST_WORKBOOK, MOST_PARTS, MOST_TAGS = 16 * 2**20, 200, 400_000
+MOST_ROWS, MOST_COLUMNS = 20_000, 100
 INDIVIDUALS = ("synthetic", "real", "none")
 
 # Table 2 of the paper (p. 8) as printed.
@@ -91,8 +94,8 @@ def load_cohort(
         return synthetic_cohort(81 if size is None else size, seed)
     if which in ("auto", "real"):
         return _published_or_synthetic(str(which), 81 if size is None else size, seed, progress)
-    folder = Path(which).expanduser()
-    if not folder.is_dir():
+    folder = paths.as_folder(which)
+    if folder is None:
         raise ParameterError(
             f"cohort = {str(which)!r} is neither auto, real, synthetic nor a folder",
             "name one of these words, or a folder with one subfolder per class (HC…, PD…)",
@@ -235,23 +238,62 @@ def read_workbook(path: Path | str, speakers: Mapping[str, tuple[str, int]]) -> 
     return frame.astype({"age": float})
 
 
-def _sheet_rows(path: Path) -> list[tuple]:
+@contextmanager
+def open_workbook(path: Path) -> Iterator[openpyxl.Workbook]:
+    """An .xlsx file, opened for reading after a look at what it unpacks to; whatever is wrong with it is a `DataError`.
+
+    Raises
+    ------
+    DataError
+        When the file does not exist, is no workbook, or is larger inside than any table of speakers.
+    """
+    book = None
     try:
+        _look_into(path)
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        yield book
     except FileNotFoundError as error:
         raise DataError(f"{path.name} does not exist", "put the workbook beside the class folders") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, InvalidFileException) as error:
-        raise DataError(
-            f"{path.name} cannot be read as a workbook: {error}", "save it as .xlsx again"
-        ) from error
-    try:
-        if SHEET not in book.sheetnames:
-            raise DataError(
-                f"{path.name} has no sheet {SHEET!r}", f"its sheets are {', '.join(book.sheetnames)}"
-            )
-        return list(book[SHEET].iter_rows(values_only=True))
+    except DataError:
+        raise
+    except Exception as error:  # openpyxl raises whatever it stumbles over: at opening, and with every cell
+        said = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"{path.name} cannot be read as a workbook: {said}", "save it as .xlsx again") from error
     finally:
-        book.close()
+        if book is not None:
+            book.close()
+
+
+def _look_into(path: Path) -> None:
+    """Refuse what would take long or much memory to read: openpyxl itself knows no bounds."""
+    way_out = "save the sheet of the speakers alone, as .xlsx"
+    with zipfile.ZipFile(path) as packed:
+        parts = packed.infolist()
+        if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > LARGEST_WORKBOOK:
+            raise DataError(f"{path.name} is too large: it unpacks to more than {LARGEST_WORKBOOK:,} bytes", way_out)
+        tags = 0
+        for part in parts:
+            if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(f"{path.name} is packed in a way that no workbook is", way_out)
+            content = packed.read(part)
+            tags += content.count(b"<")
+            if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+                raise DataError(f"{path.name} defines entities, as no workbook does", way_out)
+        if tags > MOST_TAGS:
+            raise DataError(f"{path.name} is too large: it holds more than {MOST_TAGS // 20:,} rows", way_out)
+
+
+def _sheet_rows(path: Path) -> list[tuple]:
+    with open_workbook(path) as book:
+        if SHEET not in book.sheetnames:
+            listed = data.listed(book.sheetnames)
+            raise DataError(f"{path.name} has no sheet {SHEET!r}", f"its sheets are {listed}")
+        rows = list(book[SHEET].iter_rows(max_row=MOST_ROWS + 1, max_col=MOST_COLUMNS, values_only=True))
+    if len(rows) > MOST_ROWS:
+        raise DataError(
+            f"{path.name}, sheet {SHEET}, has something below row {MOST_ROWS}", "delete the rows below the table"
+        )
+    return rows
 
 
 def _row_faults(label: object, expected: int, age: object, sex: object) -> list[str]:
@@ -260,7 +302,7 @@ def _row_faults(label: object, expected: int, age: object, sex: object) -> list[
         faults.append(f"label {label!r} is neither HC nor PwPD")
     elif WORKBOOK_LABELS[label] != expected:
         faults.append(f"label {label!r} is not that of its folder")
-    if isinstance(age, bool) or not isinstance(age, int | float) or math.isnan(age):
+    if isinstance(age, bool) or not isinstance(age, int | float) or age != age:  # NaN; an int may be past any float
         faults.append(f"age {age!r} is not a number")
     elif not 0 < age <= MAX_AGE:
         faults.append(f"age {age!r} is outside 0–{MAX_AGE} years")

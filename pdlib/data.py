@@ -5,7 +5,6 @@ Nothing here looks into a recording; a file is right when its sha256 is the regi
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from pdlib import paths
 from pdlib.errors import DataError, FetchError
+from pdlib.reading import read_table
 
 DOI = "10.6084/m9.figshare.23849127.v1"
 BASE_URL = "https://ndownloader.figshare.com"
@@ -36,6 +36,8 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 DOWNLOAD_LIMIT = 256 * 2**20  # bytes; the whole data set is below 10 MB, so more than this is another file
 _CHUNK = 8 * 2**10  # bytes; what a breaking connection may lose
+#: A file of the data set, or one in one of its folders: names that mean the same on every system.
+_FILE = re.compile(r"[\w-][\w. -]{0,200}(/[\w-][\w. -]{0,200})?", re.ASCII)
 _NAMED = 10  # problems listed by name in one message
 
 
@@ -89,30 +91,23 @@ def registry(path: Path | str | None = None) -> pd.DataFrame:
         When the registry is missing or a row is not what it should be.
     """
     path = Path(path) if path else paths.REGISTRY
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-    except OSError as error:
-        raise DataError(
-            f"cannot read {paths.shown(path)}: {error.strerror}", "restore the file from the repository"
-        ) from error
     way_out = "restore data/registry.csv from the repository"
-    if not rows or tuple(rows[0]) != COLUMNS:
+    frame = read_table(path, way_out)
+    if tuple(frame.columns) != COLUMNS or frame.empty:
         raise DataError(f"{paths.shown(path)} must have the columns {', '.join(COLUMNS)}", way_out)
-    for number, row in enumerate(rows, start=2):
-        parts = PurePosixPath(row["file"] or "/").parts
+    for number, row in enumerate(frame.to_dict("records"), start=2):
         sound = (
             row["name"]
-            and parts[0] != "/"
-            and ".." not in parts
-            and (row["size"] or "").isdigit()
-            and re.fullmatch(r"[0-9a-f]{64}", row["sha256"] or "")
+            and _FILE.fullmatch(row["file"])
+            and ".." not in PurePosixPath(row["file"]).parts
+            and re.fullmatch(r"[0-9]{1,12}", row["size"])
+            and re.fullmatch(r"[0-9a-f]{64}", row["sha256"])
         )
         if not sound:
             raise DataError(
                 f"{paths.shown(path)}, line {number}: {row['name']} is not a registry row", way_out
             )
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"size": int})
+    frame = frame.astype({"size": int})
     for column in ("name", "file", "sha256"):
         repeated = frame.loc[frame[column].duplicated(), "name"]
         if len(repeated):

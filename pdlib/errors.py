@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+LONGEST = 4000  # characters of a problem; a file that is wrong may say anything at any length
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class PdlibError(Exception):
     """Base of every error the book raises on purpose.
@@ -22,9 +27,16 @@ class PdlibError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, way_out: str = "") -> None:
-        self.problem = problem
-        self.way_out = way_out
+        self.problem = problem = _plain(problem)
+        self.way_out = way_out = _plain(way_out)
         super().__init__(f"{problem}\n  → {way_out}" if way_out else problem)
+
+
+def _plain(text: str) -> str:
+    """Text that a terminal can show: of bounded length, and what is no character written out."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class UsageError(PdlibError):

@@ -47,6 +47,7 @@ from pdlib.metrics import (
     specificity_as_printed,
 )
 from pdlib.paths import shown, write_text
+from pdlib.reading import read_table
 
 __all__ = [
     # from pdlib.metrics
@@ -352,15 +353,11 @@ def write_predictions(frame: pd.DataFrame, path: Path | str) -> Path:
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
     """Read what `write_predictions` wrote, bit for bit; `DataError` names the file that is anything else."""
+    text = read_table(path, "run the model again")
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
         return check_predictions(text)
     except DataError as error:
         raise DataError(f"{shown(path)}: {error.problem}", error.way_out) from error
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{shown(path)} cannot be read as predictions: {error}", "run the model again"
-        ) from error
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -465,7 +462,7 @@ def _typed(column: pd.Series, kind: str) -> pd.Series:
             column.map(int if kind == "int64" else float) if column.dtype == object else column.astype(kind)
         )
         typed = typed.astype(kind)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{problem}: {error}", "correct the column") from error
     if not np.isfinite(typed).all() or (column.dtype != object and (typed != column).any()):
         raise DataError(f"{problem}, finite and exact", "correct the column")

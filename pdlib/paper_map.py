@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-import pandas as pd
-
 from pdlib import paths
 from pdlib.claims import ITEM_KINDS, VERDICTS, Claim
 from pdlib.errors import DataError
 from pdlib.figure_index import PAGE as FIGURES
 from pdlib.figure_index import Staged
+from pdlib.reading import read_table
 
 PAGE = "book/paper_map"
 COLUMNS = ["section", "title", "pages", "chapters"]
@@ -49,12 +48,7 @@ def read_sections(path: Path | None = None) -> tuple[Section, ...]:
         When the table is not there, or has other columns.
     """
     path = path or paths.DATA / "sections.csv"
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{paths.shown(path)} cannot be read: {error}", "take it from the repository"
-        ) from error
+    frame = read_table(path, "take it from the repository")
     if list(frame.columns) != COLUMNS:
         raise DataError(
             f"{paths.shown(path)} has the columns {', '.join(frame.columns)}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import difflib
 import io
+import json
 import os
 import re
 import tokenize
@@ -24,10 +25,15 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from pdlib import paths
-from pdlib.errors import ChapterError, ParameterError, UsageError
+from pdlib.errors import ChapterError, DataError, ParameterError, UsageError
+from pdlib.reading import read_text
 
 _SCALARS = {"int": int, "float": Annotated[float, Field(allow_inf_nan=False)], "str": str, "bool": bool}
 _ALLOWED = "int, float, str, bool, Literal[...], list[int], list[str], and any of these | None"
+_LONGEST = 100_000  # characters of a profile, a value or a parameters cell; YAML is read slowly
+_LARGEST = 4 * 2**20  # bytes of a notebook without outputs; the largest of the book has 0.1 MB
+_MOST_MINUTES = 1e6
+_SHOWN = 200  # characters of a value in a message
 _NAME = re.compile(r"(\d{2})_[a-z0-9_]+\.ipynb")
 
 
@@ -152,13 +158,19 @@ def parse_parameters(source: str, where: str) -> dict[str, Parameter]:
     ParameterError
         When a line is not ``name: type = literal  # comment``, or type or default are not allowed.
     """
+    if len(source) > _LONGEST:
+        raise ParameterError(
+            f"{where}: the parameters cell has {len(source):,} characters", f"at most {_LONGEST:,} are read"
+        )
     try:
         tree = ast.parse(source)
+        comments = _comments(source)
     except SyntaxError as error:
         raise ParameterError(
             f"{where}: the parameters cell is not Python (line {error.lineno}: {error.msg})"
         ) from error
-    comments = _comments(source)
+    except (ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:  # zero bytes, surrogates, nests
+        raise ParameterError(f"{where}: the parameters cell is not Python ({error or 'nested too deeply'})") from error
     found: dict[str, Parameter] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module in ("typing", "__future__"):
@@ -179,9 +191,9 @@ def parse_parameters(source: str, where: str) -> dict[str, Parameter]:
             raise ParameterError(f"{where}: parameter {name!r} has no comment", "say what it does after `#`")
         try:
             default = ast.literal_eval(node.value)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError, MemoryError) as error:
             raise ParameterError(
-                f"{where}: the default of {name!r} is not a plain value: {ast.unparse(node.value)}",
+                f"{where}: the default of {name!r} is not a plain value: {line}",
                 "write a number, text, True, False, None or a list of these",
             ) from error
         kind = _type_of(node.annotation, f"{where}: parameter {name!r}")
@@ -223,16 +235,25 @@ def checked(parameter: Parameter, value: Any, where: str) -> Any:
     try:
         return TypeAdapter(parameter.type).validate_python(value, strict=True)
     except ValidationError as error:
-        kind = parameter.annotation
+        kind, said = parameter.annotation, _short(value)
         way_out = f"{parameter.name} ({parameter.help}) takes {kind}"
         if isinstance(value, str) and kind.startswith("Literal"):
             allowed = [a for a in _literal_values(parameter.type) if isinstance(a, str)]
             way_out = close_matches(value, allowed)
         elif "str" in kind and not isinstance(value, str | list):
-            way_out += f"; quote text that looks like something else: -p '{parameter.name}=\"{value}\"'"
+            way_out += f"; quote text that looks like something else: -p '{parameter.name}=\"{said}\"'"
         raise ParameterError(
-            f"{where}: {parameter.name} = {value!r} ({type(value).__name__}) is not {kind}", way_out
+            f"{where}: {parameter.name} = {said} ({type(value).__name__}) is not {kind}", way_out
         ) from error
+
+
+def _short(value: Any) -> str:
+    """A value as it is written, cut off where it is long."""
+    try:
+        said = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return f"a {type(value).__name__} of very many digits"
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
 
 
 def _literal_values(kind: Any) -> list[Any]:
@@ -259,13 +280,7 @@ def read_chapter(path: Path) -> Chapter:
         raise ChapterError(
             f"{name} is not a chapter's file name", "call it NN_name.ipynb, such as 05_lmhp.ipynb"
         )
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except OSError as error:
-        raise ChapterError(f"{name} cannot be read: {error.strerror}") from error
-    except (ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
-        raise ChapterError(f"{name} is not a notebook: {str(error).splitlines()[0]}") from error
+    notebook = _notebook(path)
     kernel = notebook.metadata.get("kernelspec", {})
     if kernel.get("name") != "python3":
         raise ChapterError(
@@ -278,10 +293,11 @@ def read_chapter(path: Path) -> Chapter:
             f"{name} has {len(cells)} cells tagged 'parameters'",
             "tag exactly one code cell, even if it declares nothing",
         )
-    needs = notebook.metadata.get("pdlib", {}).get("needs", [])
+    own = notebook.metadata.get("pdlib", {})
+    needs = own.get("needs", []) if isinstance(own, dict) else own
     if not (isinstance(needs, list) and all(isinstance(n, str) for n in needs)):
         raise ChapterError(
-            f"{name}: metadata.pdlib.needs is {needs!r}", 'write a list of numbers such as ["08"]'
+            f"{name}: metadata.pdlib.needs is {_short(needs)}", 'write a list of numbers such as ["08"]'
         )
     return Chapter(
         number=match[1],
@@ -294,6 +310,24 @@ def read_chapter(path: Path) -> Chapter:
         ),
         code=tuple(c.source for c in notebook.cells if c.cell_type == "code"),
     )
+
+
+def _notebook(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ChapterError(f"{path.name} is too large for a chapter without outputs", "clear its outputs")
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        # Python's JSON takes a lone surrogate, which no file and no kernel does.
+        json.dumps(notebook, ensure_ascii=False).encode("utf-8")
+    except OSError as error:
+        raise ChapterError(f"{path.name} cannot be read: {error.strerror}") from error
+    except ChapterError:
+        raise
+    except Exception as error:  # nbformat and its schemas raise whatever they stumble over
+        said = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise ChapterError(f"{path.name} is not a notebook: {said}") from error
+    return notebook
 
 
 def _title(notebook: Any) -> str:
@@ -359,9 +393,22 @@ def select(chapters: Mapping[str, Chapter], only: Sequence[str] | None) -> list[
 
 # ── values written as text ─────────────────────────────────────────────────────────────────────────────
 class _Loader(yaml.SafeLoader):
-    """YAML with the plain scalars of its version 1.2 core schema: no dates, no 1:30 as 90; 1e-3 a number."""
+    """YAML with the plain scalars of its version 1.2 core schema: no dates, no 1:30 as 90; 1e-3 a number.
+
+    Tags of anything else are refused, and so are aliases: a few lines of them stand for more than a memory holds.
+    """
 
     yaml_implicit_resolvers: dict = {}
+    yaml_constructors: dict = {
+        f"tag:yaml.org,2002:{tag}": yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{tag}"]
+        for tag in ("null", "str", "seq")
+    } | {None: yaml.SafeLoader.yaml_constructors[None]}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not read: write the value out", mark)
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|None|)$"), None)
@@ -377,18 +424,40 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = True) -> dict:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
-    return dict(
-        zip(keys, (loader.construct_object(value, deep=True) for _, value in node.value), strict=True)
-    )
+    found: dict = {}
+    for name, value in node.value:
+        key = loader.construct_object(name, deep=True)
+        if isinstance(key, list | dict):
+            raise yaml.constructor.ConstructorError(None, None, "a name is a list or mapping", name.start_mark)
+        if key in found:
+            raise yaml.constructor.ConstructorError(None, None, f"{_short(key)} is given twice", node.start_mark)
+        found[key] = loader.construct_object(value, deep=True)
+    return found
 
 
+def _truth(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> bool:
+    text = loader.construct_scalar(node).lower()
+    if text not in ("true", "false"):
+        raise ValueError(f"{_short(text)} is neither true nor false")
+    return text == "true"
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node), 10))
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(loader.construct_scalar(node)))
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def _read_yaml(text: str) -> Any:
+    """The value of a YAML text; a ValueError of one line where it cannot be read."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has {len(text):,} characters, and at most {_LONGEST:,} are read")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader with fewer scalars
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(str(error).splitlines()[-1].strip()) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -404,14 +473,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name.isidentifier():
-            raise ParameterError(f"-p {text!r} is not an assignment", "write -p name=value")
+            raise ParameterError(f"-p {_short(text)} is not an assignment", "write -p name=value")
         if name in found:
             raise ParameterError(f"-p gives {name!r} twice", "give it once")
         try:
-            found[name] = yaml.load(value, _Loader)  # noqa: S506 - a safe loader with fewer scalars
-        except (yaml.YAMLError, ValueError) as error:
+            found[name] = _read_yaml(value)
+        except ValueError as error:
             raise ParameterError(
-                f"-p {text!r}: the value cannot be read",
+                f"-p {_short(text)}: the value cannot be read",
                 f"quote text with special signs: -p '{name}=\"...\"'",
             ) from error
     return found
@@ -432,9 +501,11 @@ def load_profile(name: str, project: Project) -> Profile:
     path = project.profiles / f"{name}.yaml"
     shown = project.shown(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
-        raise UsageError(f"{shown} is not YAML: {str(error).splitlines()[-1].strip()}") from error
+        content = _read_yaml(read_text(path, "write it anew, or take it from the repository"))
+    except ValueError as error:
+        raise UsageError(f"{shown} is not YAML: {error}") from error
+    except DataError as error:
+        raise UsageError(error.problem, error.way_out) from error
     parts = {"about": str, "all": dict, "chapters": dict, "minutes": dict}
     if not isinstance(content, dict):
         raise UsageError(f"{shown} holds no parts", f"its parts are {', '.join(parts)}")
@@ -448,12 +519,12 @@ def load_profile(name: str, project: Project) -> Profile:
     for number, values in chapters.items():
         if not isinstance(values, dict):
             raise UsageError(
-                f"{shown}: chapter {number} holds {values!r}", "write name: value lines under it"
+                f"{shown}: chapter {number} holds {_short(values)}", "write name: value lines under it"
             )
     for number, value in minutes.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_MINUTES:
             raise UsageError(
-                f"{shown}: minutes of chapter {number} is {value!r}", "write a number of minutes"
+                f"{shown}: minutes of chapter {number} is {_short(value)}", "write a number of minutes"
             )
     return Profile(name, str(content.get("about") or ""), content.get("all") or {}, chapters, minutes)
 

@@ -43,8 +43,17 @@ def shown(path: Path | str) -> str:
     path = Path(path)
     try:
         return path.resolve().relative_to(ROOT).as_posix()
-    except ValueError:
+    except (ValueError, OSError, RuntimeError):  # elsewhere; or a name that no file can have, or links in a circle
         return path.name
+
+
+def as_folder(name: Path | str) -> Path | None:
+    """The folder a reader names, ``~`` filled in; None for what is no folder, nor could be the name of one."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, ``~`` of nobody, a zero byte
+        return None
 
 
 _REASONS = {

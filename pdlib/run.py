@@ -137,8 +137,8 @@ def resolve_cohort(
         from pdlib.data import find_local
 
         which = "real" if find_local() else "synthetic"
-    if which not in ("auto", "real", "synthetic") and Path(which).expanduser().is_dir():
-        which = str(Path(which).expanduser().resolve())
+    own = paths.as_folder(which) if which not in ("auto", "real", "synthetic") else None
+    which = str(own.resolve()) if own else which
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it is synthetic is said louder below
         cohort = load_cohort(which, size=size, seed=seed, progress=progress)

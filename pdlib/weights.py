@@ -15,7 +15,6 @@ its links, storage, types, sizes and shapes were looked at. Nothing in such a fi
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import hashlib
 import io
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 from pdlib import networks, paths
 from pdlib.errors import DataError, FetchError, ModelError, ParameterError, WriteError
 from pdlib.networks import keras, tf
+from pdlib.reading import read_table
 
 REGISTRY = paths.DATA / "weights.csv"
 COLUMNS = ("backbone", "top", "file", "sha256", "label", "source", "licence")
@@ -234,29 +234,23 @@ def registry(path: Path | str | None = None) -> pd.DataFrame:
         When the file is missing or a row is not what it should be.
     """
     path = Path(path) if path else REGISTRY
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-    except OSError as error:
-        raise DataError(
-            f"cannot read {paths.shown(path)}: {error.strerror}", "restore the file from the repository"
-        ) from error
     way_out = "restore data/weights.csv from the repository"
-    if not rows or tuple(rows[0]) != COLUMNS:
+    frame = read_table(path, way_out)
+    if tuple(frame.columns) != COLUMNS or frame.empty:
         raise DataError(f"{paths.shown(path)} must have the columns {', '.join(COLUMNS)}", way_out)
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(frame.to_dict("records"), start=2):
         sound = (
             row["backbone"] in BACKBONES
             and row["top"] in ("yes", "no")
-            and re.fullmatch(r"[\w.-]+\.h5", row["file"] or "")
-            and re.fullmatch(r"([0-9a-f]{64})?", row["sha256"] or "")
+            and re.fullmatch(r"[\w-][\w.-]{0,200}\.h5", row["file"])
+            and re.fullmatch(r"([0-9a-f]{64})?", row["sha256"])
             and row["label"]
             and row["source"]
             and row["licence"]
         )
         if not sound:
             raise DataError(f"{paths.shown(path)}, line {number} is not a row of the registry", way_out)
-    return pd.DataFrame(rows).assign(top=lambda frame: frame["top"] == "yes")
+    return frame.assign(top=frame["top"] == "yes")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def test_a_claim_of_an_unknown_section_is_named(staged, claims):
 
 
 def test_a_list_of_sections_that_is_missing_or_another_table_is_named(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot read"):
         paper_map.read_sections(tmp_path / "none.csv")
     with pytest.raises(DataError, match="has the columns"):
         paper_map.read_sections(paths.DATA / "claims.csv")

@@ -144,7 +144,7 @@ def test_every_library_pdlib_imports_is_a_dependency_it_names():
 
 
 ORDER = [
-    ("errors", "paths", "locks", "provenance", "params"),
+    ("errors", "paths", "locks", "reading", "provenance", "params"),
     ("patterns", "data", "recordings", "cohort", "synthetic"),
     ("preprocessing",),
     ("features", "vowels"),
