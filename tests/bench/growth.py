@@ -178,8 +178,8 @@ def prediction(n: int, folder: Path) -> Iterator[Piece]:
 STAGES = {
     stage.__name__: stage
     for stage in (
-        voices, l_mhp, slope_curves, slope_graphs, picture_sets, spectrograms, acoustic_table, table_models, evaluation, training,
-        prediction,
+        voices, l_mhp, slope_curves, slope_graphs, picture_sets, spectrograms, acoustic_table, table_models,
+        evaluation, training, prediction,
     )
 }  # fmt: skip
 #: Without TensorFlow, whose import alone takes what a small run may.
