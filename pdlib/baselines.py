@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pdlib import chunks
 from pdlib.cohort import Cohort
 from pdlib.errors import DataError, UsageError
 from pdlib.features import acoustic_features
@@ -33,21 +34,23 @@ CLASSIFIERS = ("logistic", "forest")
 def acoustic_table(cohort: Cohort, *, variant: str = "sound", store: Store | None = None) -> pd.DataFrame:
     """Acoustic markers of every recording (rows: recordings, columns: markers); see `features.acoustic_features`."""
 
-    def measure() -> Arrays:
-        rows = []
-        for name in cohort.names:
-            signal = cohort.signal(name)
-            rows.append(acoustic_features(preprocess(signal.samples, signal.sample_rate, variant=variant)))
-        return {
-            "values": np.stack([row.to_numpy(float) for row in rows]),
-            "columns": np.array(rows[0].index, dtype=str),
-        }
-
-    inputs = {"cohort": cohort.fingerprint, "variant": variant}
-    kept = (store or Store()).get("acoustic-table", inputs, measure, MODULES)
+    found = list(chunks.results(cohort, "acoustic-table", {"variant": variant}, _markers, MODULES, store))
     return pd.DataFrame(
-        kept["values"], index=pd.Index(cohort.names, name="recording"), columns=kept["columns"]
+        np.concatenate([part["values"] for part in found]),
+        index=pd.Index(cohort.names, name="recording"),
+        columns=found[0]["columns"],
     )
+
+
+def _markers(part: Cohort, *, variant: str) -> Arrays:
+    rows = [
+        acoustic_features(preprocess(signal.samples, signal.sample_rate, variant=variant))
+        for signal in part.signals().values()
+    ]
+    return {
+        "values": np.stack([row.to_numpy(float) for row in rows]),
+        "columns": np.array(rows[0].index, dtype=str),
+    }
 
 
 def classifier(kind: str, seed: int) -> BaseEstimator:

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +16,16 @@ from tqdm import tqdm
 
 from pdlib import data, paths
 from pdlib.errors import DataError, FetchError, ParameterError, WriteError
-from pdlib.recordings import COVARIATES, RATE, Cohort, Recording, Signal, clipped_fraction, read_signal
+from pdlib.recordings import (
+    COVARIATES,
+    RATE,
+    AtHand,
+    Cohort,
+    Recording,
+    Signal,
+    clipped_fraction,
+    read_signal,
+)
 from pdlib.synthetic import synthetic_cohort
 
 __all__ = [
@@ -123,7 +133,7 @@ def _published_or_synthetic(which: str, size: int, seed: int, progress: bool) ->
         "No number here says anything about Parkinson's disease."
     )
     warnings.warn(source, UserWarning, stacklevel=3)
-    return Cohort("synthetic", source, stand_in.recordings, stand_in.people, stand_in.held)
+    return replace(stand_in, source=source)
 
 
 def individuals_cohort(cohort: Cohort, individuals: str, *, size: int = 12, seed: int = 0) -> Cohort | None:
@@ -347,7 +357,7 @@ def table2(cohort: Cohort) -> pd.DataFrame:
 def _own_cohort(folder: Path, progress: bool) -> Cohort:
     files = [(label, path) for label, name in enumerate(("HC", "PD")) for path in _class_files(folder, name)]
     known = set(data.registry()["sha256"])
-    recordings, held, speakers, people = [], {}, {}, {}
+    recordings, at_hand, speakers, people = [], AtHand(), {}, {}
     by_content: dict[str, str] = {}
     counts = [0, 0]
     for label, path in tqdm(files, desc="reading", unit="recording", disable=not progress):
@@ -368,7 +378,8 @@ def _own_cohort(folder: Path, progress: bool) -> Cohort:
                 f"two recordings are called {stem}",
                 "give each speaker's file another name; one file per speaker",
             )
-        speakers[stem], held[name] = (name, label), signal
+        speakers[stem] = (name, label)
+        at_hand.keep(name, signal)
         recording = Recording(name, label, path, data.sha256_of(path))
         recordings.append(recording)
         people[name] = {"age": np.nan, "sex": None, "validated": recording.sha256 in known}
@@ -378,7 +389,7 @@ def _own_cohort(folder: Path, progress: bool) -> Cohort:
         frame[["age", "sex"]] = read_workbook(workbook, speakers)
     told = "ages from its workbook" if workbook else "no workbook, so ages and sexes are not known"
     source = f"The reader's own recordings: {counts[0]} HC, {counts[1]} PD; {told}."
-    return Cohort("own", source, tuple(recordings), frame, held)
+    return Cohort("own", source, tuple(recordings), frame, at_hand=at_hand)
 
 
 def _class_files(folder: Path, name: str) -> list[Path]:

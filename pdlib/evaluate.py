@@ -97,7 +97,7 @@ def summary(
     weights = _resamples(table.labels, n_boot, seed)
     rows = []
     for metric in _known(metrics):
-        replicates = table.metric(metric, *weights).mean(axis=1)
+        replicates = table.replicates(metric, *weights)
         low, high = _interval(replicates, level)
         undefined = float(np.mean(np.isnan(replicates)))
         rows.append(
@@ -155,9 +155,7 @@ def paired_difference(
         )
     _known([metric])
     weights = _resamples(first.labels, n_boot, seed)
-    low, high = _interval(
-        first.metric(metric, *weights).mean(axis=1) - second.metric(metric, *weights).mean(axis=1), level
-    )
+    low, high = _interval(first.replicates(metric, *weights) - second.replicates(metric, *weights), level)
     values = first.value(metric), second.value(metric)
     return pd.Series(
         {"metric": metric, "value": values[0] - values[1], "low": low, "high": high,
@@ -175,8 +173,8 @@ def permutation_p(predictions: pd.DataFrame, metric: str = "auc", n: int = 2000,
     table = _Table.of(predictions)
     _known([metric])
     rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(table.labels, (n, 1)), axis=1)
-    null = table.metric(metric, shuffled, 1 - shuffled).mean(axis=1)
+    shuffled = rng.permuted(np.tile(table.labels.astype(np.int8), (n, 1)), axis=1)
+    null = table.replicates(metric, shuffled, 1 - shuffled)
     observed, sign = table.value(metric), -1 if metric == "brier" else 1
     # rounding lets a shuffle that equals the observed value count as such
     worse = np.round(sign * null, 12) < np.round(sign * observed, 12)
@@ -274,7 +272,7 @@ def roc_band(
         raise DataError("a ROC curve needs speakers of both classes", "choose predictions with PD and HC")
     grid = np.linspace(0, 1, points)
     pos, neg = (
-        np.vstack([own, drawn])
+        np.vstack([own, drawn.astype(float)])
         for own, drawn in zip(
             (table.labels, 1 - table.labels), _resamples(table.labels, n_boot, seed), strict=True
         )
@@ -397,18 +395,36 @@ class _Table:
             )
         if name == "auc":
             pairs = pos.sum(axis=1) * neg.sum(axis=1)
-            wins = [
-                np.sum((pos @ ((s[:, None] > s) + 0.5 * (s[:, None] == s))) * neg, axis=1)
-                for s in self.scores.T
-            ]
-            return np.stack([ratio(win, pairs) for win in wins], axis=1)
+            return np.stack([ratio(_wins(s, pos, neg), pairs) for s in self.scores.T], axis=1)
         called, not_called = self.predicted, 1 - self.predicted
         counts = Confusion(tp=pos @ called, fn=pos @ not_called, fp=neg @ called, tn=neg @ not_called)
         return _COUNTED[name](counts)
 
+    def replicates(self, name: str, pos: np.ndarray, neg: np.ndarray) -> np.ndarray:
+        """`metric` averaged over seeds, (replicates,), with no more than `_WEIGHTS` weights in work at a time."""
+        rows = max(1, _WEIGHTS // self.labels.size)
+        parts = [slice(first, first + rows) for first in range(0, len(pos), rows)]
+        return np.concatenate(
+            [
+                self.metric(name, pos[part].astype(float), neg[part].astype(float)).mean(axis=1)
+                for part in parts
+            ]
+        )
+
     def value(self, name: str) -> float:
         """Metric on the speakers as they are, averaged over seeds."""
         return float(self.metric(name, self.labels[None], 1 - self.labels[None]).mean())
+
+
+_WEIGHTS = 2**20  # of speakers in replicates, worked on at a time: 8 MB; 5000 replicates of 81 are fewer
+
+
+def _wins(scores: np.ndarray, pos: np.ndarray, neg: np.ndarray) -> np.ndarray:
+    """Pairs of PD and HC in which the PD scores higher, ties half, by replicate: exact, in halves of whole numbers."""
+    order = np.argsort(scores, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
+    own, other = (np.add.reduceat(weights[:, order], first, axis=1) for weights in (pos, neg))
+    return np.sum(own * (np.cumsum(other, axis=1) - other / 2), axis=1)
 
 
 _COUNTED: dict[str, Callable[[Confusion], np.ndarray]] = {
@@ -428,7 +444,8 @@ def _known(metrics: Sequence[str]) -> Sequence[str]:
 def _resamples(labels: np.ndarray, n_boot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """How often each speaker is drawn, as PD and as HC: (n_boot, speakers) each, classes drawn apart."""
     rng = np.random.default_rng(seed)
-    weights = np.zeros((2, n_boot, labels.size))
+    most = np.min_scalar_type(labels.size)  # no speaker is drawn more often than there are speakers
+    weights = np.zeros((2, n_boot, labels.size), dtype=most)
     for label in (1, 0):
         own = np.flatnonzero(labels == label)
         if own.size:

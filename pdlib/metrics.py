@@ -336,9 +336,12 @@ def _scored(labels: Sequence[int], scores: Sequence[float]) -> tuple[np.ndarray,
 def _counts_by_threshold(labels: Sequence[int], scores: Sequence[float]) -> tuple[Confusion, np.ndarray]:
     """Confusion at +inf and at each distinct score, falling; arrays of the same length."""
     labels, scores = _scored(labels, scores)
-    thresholds = np.append(np.inf, np.unique(scores)[::-1])
-    called = scores[None] >= thresholds[:, None]
-    tp, fp = (called @ labels).astype(int), (called @ (1 - labels)).astype(int)
+    values, place = np.unique(scores, return_inverse=True)
+    tp, fp = (
+        np.append(0, np.cumsum(np.bincount(place, weights=of_class)[::-1])).astype(int)
+        for of_class in (labels, 1 - labels)
+    )
+    thresholds = np.append(np.inf, values[::-1])
     return Confusion(tp, labels.sum() - tp, fp, (1 - labels).sum() - fp), thresholds
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pdlib import pictures
+from pdlib import chunks, pictures
 from pdlib.cohort import Cohort
 from pdlib.errors import DataError, ParameterError
 from pdlib.features import FLOOR_DB, log_mel_spectrogram, slope_curves
@@ -22,7 +23,10 @@ SPECTROGRAM_SIZES = (32, 1024)  # pixels
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures with their speakers: names, labels (1 = PD), uint8 RGB of shape (n, size, size, 3)."""
+    """Pictures with their speakers: names, labels (1 = PD), uint8 RGB of shape (n, size, size, 3).
+
+    Those of more than `chunks.CHUNK` recordings lie in a file, from which they are read as they are looked at.
+    """
 
     names: tuple[str, ...]
     labels: np.ndarray
@@ -45,17 +49,20 @@ class PictureSet:
         if missing:
             raise DataError(f"no picture of {missing[0]} in this set of {len(self)}")
         rows = [where[name] for name in names]
-        return PictureSet(tuple(names), self.labels[rows], self.pictures[rows])
+        return PictureSet(tuple(names), self.labels[rows], chunks.rows(self.pictures, rows))
 
     def overlaid(self, heatmaps: np.ndarray, strength: float) -> PictureSet:
         """The same set with each heat map (n, size, size) laid over its picture."""
-        laid = np.stack(
-            [
-                pictures.overlay(picture, heat, strength)
-                for picture, heat in zip(self.pictures, heatmaps, strict=True)
-            ]
+        if len(heatmaps) != len(self):
+            raise DataError(f"{len(heatmaps)} heat maps for {len(self)} pictures do not match")
+        laid = (
+            np.stack([pictures.overlay(*both, strength) for both in zip(shown, heat, strict=True)])
+            for shown, heat in (
+                (self.pictures[i : i + chunks.CHUNK], heatmaps[i : i + chunks.CHUNK])
+                for i in range(0, len(self), chunks.CHUNK)
+            )
         )
-        return PictureSet(self.names, self.labels, laid)
+        return PictureSet(self.names, self.labels, chunks.joined(laid, len(self)))
 
 
 # ── slope graphs ───────────────────────────────────────────────────────────────────────────────────────
@@ -84,9 +91,13 @@ def slope_pictures(
     store : Store, optional
         Where the pictures are kept between runs.
     """
-    inputs = {"cohort": cohort.fingerprint, "variant": variant, "size": size, "target_sr": target_sr}
+    inputs = {"variant": variant, "size": size, "target_sr": target_sr}
+    return _drawn(cohort, "slope-pictures", inputs, _slope_graphs, store)
+
+
+def _slope_graphs(part: Cohort, *, variant: str, size: int, target_sr: int) -> Arrays:
     options = {"target_sr": target_sr} if variant == "paper" else {}
-    return _drawn(cohort, "slope-pictures", inputs, store, options, lambda clip: slope_picture(clip, size))
+    return _pictures(part, variant, options, partial(slope_picture, size=size))
 
 
 # ── spectrograms ───────────────────────────────────────────────────────────────────────────────────────
@@ -130,27 +141,27 @@ def spectrogram_pictures(
     ``variant`` is the preprocessing, "paper" (three seconds, cut or filled with zeros) or "sound" (one steady
     second, no padding, equal level).
     """
-    inputs = {"cohort": cohort.fingerprint, "variant": variant, "size": size}
-    return _drawn(
-        cohort, "spectrogram-pictures", inputs, store, {}, lambda clip: spectrogram_picture(clip, size)
+    return _drawn(cohort, "spectrogram-pictures", {"variant": variant, "size": size}, _spectrograms, store)
+
+
+def _spectrograms(part: Cohort, *, variant: str, size: int) -> Arrays:
+    return _pictures(part, variant, {}, partial(spectrogram_picture, size=size))
+
+
+# ── a whole cohort ─────────────────────────────────────────────────────────────────────────────────────
+def _pictures(
+    part: Cohort, variant: str, options: dict, picture_of: Callable[[Clip], NDArray[np.uint8]]
+) -> Arrays:
+    clips = (
+        preprocess(signal.samples, signal.sample_rate, variant=variant, **options)
+        for signal in part.signals().values()
     )
+    return {"pictures": np.stack([picture_of(clip) for clip in clips])}
 
 
 def _drawn(
-    cohort: Cohort,
-    step: str,
-    inputs: dict,
-    store: Store | None,
-    options: dict,
-    picture_of: Callable[[Clip], NDArray[np.uint8]],
+    cohort: Cohort, step: str, inputs: dict, work: Callable[..., Arrays], store: Store | None
 ) -> PictureSet:
-    def draw() -> Arrays:
-        signals = (cohort.signal(name) for name in cohort.names)
-        clips = (
-            preprocess(signal.samples, signal.sample_rate, variant=inputs["variant"], **options)
-            for signal in signals
-        )
-        return {"pictures": np.stack([picture_of(clip) for clip in clips])}
-
-    drawn = (store or Store()).get(step, inputs, draw, MODULES)["pictures"]
+    found = chunks.results(cohort, step, inputs, work, MODULES, store)
+    drawn = chunks.joined((part["pictures"] for part in found), len(cohort))
     return PictureSet(tuple(cohort.names), np.asarray(cohort.labels), drawn)

@@ -6,6 +6,7 @@ training speakers of that fold, and training pictures get their heat maps from a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -43,7 +44,7 @@ def assert_disjoint(train: Iterable[str], test: Iterable[str], where: str = "thi
             f"{where} trains and tests on {_few(both)}", "split by speaker, before anything is fitted"
         )
     for side, names in (("trains", train), ("tests", test)):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise LeakageError(f"{where} {side} twice on {_few(twice)}", "give each speaker one row")
 

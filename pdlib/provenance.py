@@ -46,7 +46,7 @@ def fingerprint(value: object) -> str:
     return digest.hexdigest()
 
 
-def _pieces(value: object) -> Iterable[bytes]:
+def _pieces(value: object) -> Iterable[bytes | np.ndarray]:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -60,7 +60,8 @@ def _pieces(value: object) -> Iterable[bytes]:
             yield from _pieces(value.tolist())
         else:
             yield f"array:{value.dtype.str}:{value.shape}".encode()
-            yield np.ascontiguousarray(value).tobytes()
+            # the array's own bytes: a copy of a large one that lies in a file would fill the memory
+            yield np.ascontiguousarray(value).reshape(-1).view(np.uint8) if value.nbytes else b""
     elif isinstance(value, pd.Series | pd.DataFrame):
         frame = value.to_frame() if isinstance(value, pd.Series) else value
         yield b"frame:" + json.dumps([str(c) for c in frame.columns]).encode()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +284,73 @@ class Recording:
 
 COVARIATES = ("age", "sex")
 SEX_CODE = {"F": 0.0, "M": 1.0}
+AT_HAND_BYTES = 64 * 2**20  # of samples: about 600 recordings as long as the published ones
+
+
+def _from_file(recording: Recording) -> Signal:
+    return read_signal(recording.path)
+
+
+class AtHand:
+    """Signals by recording, made or read when they are asked for; the latest stay, up to a number of bytes.
+
+    However many recordings a cohort has, no more of them are in memory at a time. The copy that another
+    process gets is empty and makes its own.
+
+    Parameters
+    ----------
+    make : callable
+        From a `Recording` to its `Signal`, always to the same samples; reads its file unless told otherwise.
+    most : int
+        Bytes of samples that stay, `AT_HAND_BYTES` unless told otherwise; the signal asked for last stays
+        however long it is.
+    """
+
+    def __init__(self, make: Callable[[Recording], Signal] = _from_file, most: int | None = None) -> None:
+        self.make, self.most = make, AT_HAND_BYTES if most is None else most
+        self._kept: dict[str, Signal] = {}  # in the order of use
+        self._bytes = 0
+
+    def __reduce__(self) -> tuple:
+        return AtHand, (self.make, self.most)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the samples that are in memory."""
+        return self._bytes
+
+    def signal(self, recording: Recording) -> Signal:
+        """The signal of a recording; see `read_signal` for what a file may be refused for."""
+        kept = self._kept.get(recording.name)
+        return self.keep(recording.name, self.make(recording) if kept is None else kept)
+
+    def keep(self, name: str, signal: Signal) -> Signal:
+        """Put a signal that was just made or used in the first place; those longest unused give way."""
+        before = self._kept.pop(name, None)
+        self._bytes += signal.samples.nbytes - (0 if before is None else before.samples.nbytes)
+        self._kept[name] = signal
+        while self._bytes > self.most and len(self._kept) > 1:
+            oldest = next(iter(self._kept))
+            self._bytes -= self._kept.pop(oldest).samples.nbytes
+        return signal
+
+
+class Signals(Mapping[str, "Signal"]):
+    """The signals of a cohort by recording name, in order; each is read or made when it is looked at."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        self._cohort = cohort
+
+    def __getitem__(self, name: str) -> Signal:
+        if name not in self._cohort.by_name:
+            raise KeyError(name)
+        return self._cohort.signal(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cohort.names)
+
+    def __len__(self) -> int:
+        return len(self._cohort)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,16 +364,23 @@ class Cohort:
     source : str
         One sentence: where these come from and, where another source was hoped for, why.
     recordings : tuple of Recording
+    people : DataFrame
+        Index: recording name; ``age`` (years), ``sex`` (M, F), ``validated``.
+    held : dict of str to Signal
+        Signals that can be had from nowhere else.
+    at_hand : AtHand
+        Where all other signals come from.
     """
 
     kind: str
     source: str
     recordings: tuple[Recording, ...] = field(repr=False)
-    people: pd.DataFrame = field(repr=False)  # index: recording name; age (years), sex (M, F), validated
+    people: pd.DataFrame = field(repr=False)
     held: dict[str, Signal] = field(repr=False, default_factory=dict)
+    at_hand: AtHand = field(repr=False, default_factory=AtHand)
 
     def __post_init__(self) -> None:
-        repeated = {name for name in self.names if self.names.count(name) > 1}
+        repeated = [name for name, times in Counter(self.names).items() if times > 1]
         if repeated:
             raise DataError(
                 f"two recordings are called {sorted(repeated)[0]}", "give each recording one name"
@@ -334,14 +410,14 @@ class Cohort:
     def fingerprint(self) -> str:
         """Hex hash over names, labels, contents, ages and sexes: another cohort, another fingerprint."""
         whole = hashlib.sha256()
-        for recording in self.recordings:
-            age, sex = self.people.loc[recording.name, ["age", "sex"]]
+        people = self.people.loc[self.names, ["age", "sex"]]
+        for recording, age, sex in zip(self.recordings, people["age"], people["sex"], strict=True):
             row = (recording.name, recording.label, recording.sha256, f"{float(age):.6f}", str(sex))
             whole.update(repr(row).encode())
         return whole.hexdigest()
 
     def signal(self, name: str) -> Signal:
-        """The signal of one recording; read once and kept.
+        """The signal of one recording; kept as long as there is room for it, see `AtHand`.
 
         Raises
         ------
@@ -351,13 +427,11 @@ class Cohort:
             When its file cannot be used.
         """
         recording = self._recording(name)
-        if name not in self.held:
-            self.held[name] = read_signal(recording.path)
-        return self.held[name]
+        return self.held[name] if name in self.held else self.at_hand.signal(recording)
 
-    def signals(self) -> dict[str, Signal]:
-        """All signals by recording name, in order."""
-        return {name: self.signal(name) for name in self.names}
+    def signals(self) -> Signals:
+        """All signals by recording name, in order; none is read before it is looked at."""
+        return Signals(self)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -433,12 +507,17 @@ class Cohort:
         chosen = tuple(self._recording(name) for name in names)
         whole = chosen == self.recordings
         source = self.source if whole else f"{self.source} Of these, {len(names)} of {len(self)} recordings."
-        return Cohort(self.kind, source, chosen, self.people.loc[names], self.held)
+        held = {name: self.held[name] for name in names if name in self.held}
+        return Cohort(self.kind, source, chosen, self.people.loc[names], held, self.at_hand)
+
+    @cached_property
+    def by_name(self) -> dict[str, Recording]:
+        """The recordings by name."""
+        return {recording.name: recording for recording in self.recordings}
 
     def _recording(self, name: str) -> Recording:
-        for recording in self.recordings:
-            if recording.name == name:
-                return recording
-        raise ParameterError(
-            f"the cohort has no recording {name!r}", f"its names are {self.names[0]} … {self.names[-1]}"
-        )
+        if name not in self.by_name:
+            raise ParameterError(
+                f"the cohort has no recording {name!r}", f"its names are {self.names[0]} … {self.names[-1]}"
+            )
+        return self.by_name[name]

@@ -30,12 +30,12 @@ from scipy.fft import irfft, rfft, rfftfreq
 from scipy.signal import butter, lfilter, sosfilt
 
 from pdlib.errors import ParameterError
-from pdlib.recordings import RATE, Cohort, Recording, Signal
+from pdlib.recordings import RATE, AtHand, Cohort, Recording, Signal
 
 CLASSES = ("HC", "PD")  # by label
 INTERNAL_RATE = 32000  # Hz; jitter moves a pulse by less than a sample at 8 kHz
 TELEPHONE_BAND = (250.0, 3400.0)  # Hz
-MAX_VOICES = 1000  # per class
+MAX_VOICES = 500_000  # per class
 PLANTED_BAND = (2200.0, 2800.0)  # Hz; above the two strong formants of /a/, and the third is weak by now
 BAND_LEVEL_DB = -26.0  # of the noise in the band re the voice; there, about 10 dB more than without it
 NARROWEST_BAND = 100.0  # Hz; about one mel band
@@ -312,8 +312,34 @@ def _name(label: int, index: int) -> str:
     return f"{CLASSES[label]}-{index + 1:02d}"
 
 
+@dataclass(frozen=True)
+class _Speaker:
+    """Speaks the voices of `synthetic_cohort`; asked again for one, it gives the same samples."""
+
+    seed: int
+
+    def __call__(self, recording: Recording) -> Signal:
+        return self.speak(recording.label, int(recording.name[len(CLASSES[0]) + 1 :]) - 1)[1]
+
+    def speak(self, label: int, index: int) -> tuple[Voice, Signal]:
+        voice, rng = _voice(self.seed, label, index)
+        return voice, synthetic_voice(rng, voice=voice)
+
+
+def _cohort_by(speaker: _Speaker, size: int, source: str) -> Cohort:
+    """Every voice is spoken once, for its hash; what does not stay at hand is spoken again when asked for."""
+    recordings, people, at_hand = [], {}, AtHand(speaker)
+    for label, index in _layout(size):
+        name = _name(label, index)
+        voice, signal = speaker.speak(label, index)
+        recordings.append(Recording(name, label, None, at_hand.keep(name, signal).digest()))
+        people[name] = (float(voice.age), voice.sex, False)
+    frame = pd.DataFrame.from_dict(people, orient="index", columns=["age", "sex", "validated"])
+    return Cohort("synthetic", source, tuple(recordings), frame, at_hand=at_hand)
+
+
 def synthetic_cohort(size: int = 12, seed: int = 0) -> Cohort:
-    """A cohort of synthetic voices, half of each class.
+    """A cohort of synthetic voices, half of each class; of a large one only the latest are in memory.
 
     Parameters
     ----------
@@ -332,25 +358,28 @@ def synthetic_cohort(size: int = 12, seed: int = 0) -> Cohort:
     ParameterError
         When size or seed is no such number.
     """
-    seed = _checked_seed(seed)
-    recordings, people, held = [], {}, {}
-    for label, index in _layout(size):
-        voice, rng = _voice(seed, label, index)
-        name = _name(label, index)
-        held[name] = synthetic_voice(rng, voice=voice)
-        recordings.append(Recording(name, label, None, held[name].digest()))
-        people[name] = {"age": float(voice.age), "sex": voice.sex, "validated": False}
-    return Cohort(
-        kind="synthetic",
-        source=f"SYNTHETIC: {size} computed voices with planted class differences (seed {seed}); "
-        "no person spoke them.",
-        recordings=tuple(recordings),
-        people=pd.DataFrame.from_dict(people, orient="index"),
-        held=held,
+    return _cohort_by(
+        _Speaker(_checked_seed(seed)),
+        size,
+        f"SYNTHETIC: {size} computed voices with planted class differences (seed {seed}); no person spoke them.",
     )
 
 
 # ── a class difference in one band ─────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class _BandSpeaker(_Speaker):
+    """Speaks the voices of `planted_band_cohort`."""
+
+    band: tuple[float, float]
+    level_db: float
+
+    def speak(self, label: int, index: int) -> tuple[Voice, Signal]:
+        rng = _generators(self.seed, label, index)
+        voice = draw_voice(rng, 0, sex=("M", "F")[index % 2])
+        signal = synthetic_voice(rng, voice=voice)
+        return voice, _with_noise(signal, rng, voice.pause, self.band, self.level_db) if label else signal
+
+
 def planted_band_cohort(
     size: int = 12,
     seed: int = 0,
@@ -393,24 +422,11 @@ def planted_band_cohort(
     seed, (low, high) = _checked_seed(seed), _checked_band(band)
     if not (np.isfinite(level_db) and level_db <= 0):
         raise ParameterError(f"level_db = {level_db!r}", "give a level re the voice of 0 dB or less")
-    recordings, people, held = [], {}, {}
-    for label, index in _layout(size):
-        rng = _generators(seed, label, index)
-        voice = draw_voice(rng, 0, sex=("M", "F")[index % 2])
-        signal = synthetic_voice(rng, voice=voice)
-        name = _name(label, index)
-        if label:
-            signal = _with_noise(signal, rng, voice.pause, (low, high), level_db)
-        held[name] = signal
-        recordings.append(Recording(name, label, None, signal.digest()))
-        people[name] = {"age": float(voice.age), "sex": voice.sex, "validated": False}
-    return Cohort(
-        kind="synthetic",
-        source=f"SYNTHETIC: {size} computed voices, alike but for a noise of {low:g} to {high:g} Hz at "
+    return _cohort_by(
+        _BandSpeaker(seed, (low, high), float(level_db)),
+        size,
+        f"SYNTHETIC: {size} computed voices, alike but for a noise of {low:g} to {high:g} Hz at "
         f"{level_db:g} dB in those labelled PD (seed {seed}); no person spoke them.",
-        recordings=tuple(recordings),
-        people=pd.DataFrame.from_dict(people, orient="index"),
-        held=held,
     )
 
 

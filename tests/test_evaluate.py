@@ -1,5 +1,7 @@
 """Predictions, intervals, tests and files; second implementations are scikit-learn and scipy."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +75,33 @@ def test_every_replicate_is_the_metric_of_the_drawn_speakers():
                     assert np.isnan(ours[replicate, seed])
                 else:
                     assert ours[replicate, seed] == pytest.approx(oracle(*drawn)), name
+
+
+def test_replicates_worked_on_a_few_at_a_time_are_those_worked_on_at_once(monkeypatch):
+    frame = predictions(n_pd=7, n_hc=9, seeds=2)
+    at_once = evaluate.summary(frame, n_boot=50), evaluate.permutation_p(frame, n=50)
+    monkeypatch.setattr(evaluate, "_WEIGHTS", 100)  # six replicates of sixteen speakers
+    few = evaluate.summary(frame, n_boot=50), evaluate.permutation_p(frame, n=50)
+    pd.testing.assert_frame_equal(few[0], at_once[0], rtol=1e-12)
+    assert few[1] == at_once[1]
+
+
+def test_scores_of_many_speakers_are_never_held_against_each_other_in_pairs():
+    labels, scores = np.arange(3000) % 2, np.random.default_rng(0).random(3000)
+    frame = pd.DataFrame({
+        "model": "m", "variant": "v", "protocol": "p", "recording": [f"R-{i}" for i in range(3000)],
+        "label": labels, "fold": 0, "seed": 0, "score": scores, "threshold": 0.5,
+        "predicted": (scores >= 0.5).astype(int),
+    })  # fmt: skip
+    for work in (
+        lambda: evaluate.summary(frame, ["auc"], n_boot=10),
+        lambda: evaluate.choose_threshold(labels, scores),
+    ):
+        tracemalloc.start()
+        work()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 3000 * 3000 / 2  # bytes; pairs would take a byte each at least
 
 
 def test_each_replicate_keeps_the_class_sizes_and_draws_every_speaker_equally_often():
@@ -251,9 +280,7 @@ def test_permutation_p_is_never_zero_and_uniform_enough_without_an_effect():
     assert evaluate.permutation_p(predictions(effect=5), "auc", n=99) == 1 / 100
     ps = [evaluate.permutation_p(predictions(effect=0, start=s, seeds=2), "auc", n=199) for s in range(200)]
     assert scipy.stats.kstest(ps, "uniform").pvalue > 0.001
-    assert np.isnan(
-        evaluate.permutation_p(predictions(seeds=1).assign(score=0.1, predicted=0), "precision")
-    )
+    assert np.isnan(evaluate.permutation_p(predictions(seeds=1).assign(score=0.1, predicted=0), "precision"))
 
 
 # ── examples to show ───────────────────────────────────────────────────────────────────────────────────
@@ -307,13 +334,9 @@ def test_roc_band_runs_through_scikit_learns_curve_and_its_area_is_the_auc():
     frame["predicted"] = (frame["score"] >= frame["threshold"]).astype(int)
     band = evaluate.roc_band(frame, n_boot=100, points=2001)
     fpr, tpr, _ = sk.roc_curve(frame["label"], frame["score"], drop_intermediate=False)
-    steps = (
-        pd.DataFrame({"x": fpr, "y": tpr}).groupby("x")["y"].max()
-    )  # the curve jumps where x stands still
+    steps = pd.DataFrame({"x": fpr, "y": tpr}).groupby("x")["y"].max()  # the curve jumps where x stands still
     for x, y in steps.items():
-        assert np.interp(x + 1e-3, band["false_positive_rate"], band["recall"]) == pytest.approx(
-            y, abs=0.01
-        )
+        assert np.interp(x + 1e-3, band["false_positive_rate"], band["recall"]) == pytest.approx(y, abs=0.01)
     area = np.trapezoid(band["recall"], band["false_positive_rate"])
     assert area == pytest.approx(sk.roc_auc_score(frame["label"], frame["score"]), abs=2e-3)
     assert (band["low"] <= band["recall"] + 1e-12).mean() > 0.95 and (band["high"] >= band["low"]).all()

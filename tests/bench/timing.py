@@ -49,12 +49,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the bench: a title, its rows, single numbers by name, and what was left out and why."""
+    """One part of the bench: a title, its rows, single numbers by name, and what was left out and why.
+
+    ``tables`` holds what is no comparison of ways, by the table's title: rows of the same columns each.
+    """
 
     title: str
     rows: Sequence[Row]
     facts: Mapping[str, float | int | str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
+    tables: Mapping[str, Sequence[Mapping[str, float | int | str]]] = field(default_factory=dict)
 
 
 def side_by_side(

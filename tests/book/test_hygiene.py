@@ -145,7 +145,7 @@ def test_every_library_pdlib_imports_is_a_dependency_it_names():
 
 ORDER = [
     ("errors", "paths", "locks", "reading", "provenance", "params"),
-    ("patterns", "data", "recordings", "cohort", "synthetic"),
+    ("patterns", "data", "recordings", "cohort", "synthetic", "chunks"),
     ("preprocessing",),
     ("features", "vowels"),
     ("pictures",),
