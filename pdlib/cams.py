@@ -1,22 +1,23 @@
-"""Class activation maps: where the last maps of a network speak for a class, through tf-keras-vis.
+"""Class activation maps: where the last maps of a network speak for a class.
 
-Grad-CAM (paper eq. 17–23, Algorithm 2), Grad-CAM++, LayerCAM and ScoreCAM. What tf-keras-vis leaves to the
-caller is done here: the score is a logit and not a softmax output, a network inside a network is flattened,
-one unit for two classes is refused, maps that are zero everywhere are flagged, and a map is enlarged so that
-each of its cells lies over the part of the picture it belongs to.
+Grad-CAM (paper eq. 17–23, Algorithm 2), Grad-CAM++ and LayerCAM, whose maps are those of tf-keras-vis, and
+ScoreCAM, through tf-keras-vis. What this library leaves to the caller is done here: the score is a logit and not
+a softmax output, a network inside a network is flattened, one unit for two classes is refused, maps that are zero
+everywhere are flagged, and a map is enlarged so that each of its cells lies over the part of the picture it
+belongs to. And the three that need gradients are compiled once per network.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pdlib.errors import ParameterError
-from pdlib.maps import Maps, Opened, check_whole, enlarge, opened
+from pdlib.maps import Maps, Opened, Weighing, check_whole, enlarge, opened
 from pdlib.networks import keras, tf
 
 #: tf-keras-vis passes a list where the network has a single input, and Keras says so at every call.
@@ -25,46 +26,39 @@ _KNOWN_WARNING = r"The structure of `inputs` doesn't match the expected structur
 _AS_ASKED = {"seek_penultimate_conv_layer": False, "expand_cam": False, "normalize_cam": False}
 
 
-def _camera(name: str) -> Callable:
-    # loaded on use: tf-keras-vis loads scipy, matplotlib and imageio, which the rest of the book's steps do without
-    from tf_keras_vis import gradcam, gradcam_plus_plus, layercam, scorecam
-
-    return {
-        "grad_cam": gradcam.Gradcam,
-        "grad_cam_pp": gradcam_plus_plus.GradcamPlusPlus,
-        "layer_cam": layercam.Layercam,
-        "score_cam": scorecam.Scorecam,
-    }[name]
+def _mean_gradients(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Grad-CAM: each channel weighted by the mean of its gradient."""
+    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1))
 
 
-def _from_gradients(
-    net: Opened, method: str, layer: str, x: NDArray, classes: NDArray, batch_size: int
-) -> NDArray[np.float32]:
-    """Maps of Grad-CAM, Grad-CAM++ or LayerCAM at the size of the layer, shape (n, rows, columns)."""
-    chosen = net.layer(layer)
-    try:
-        # tf-keras-vis then records the few operations behind the layer only: half the time, far less memory
-        behind, before = (
-            keras.Model(chosen.output, net.graph.output),
-            keras.Model(net.graph.input, chosen.output),
-        )
-        explained, entry = _camera(method)(behind, clone=False), 0
-    except ValueError:  # another path leads around the layer
-        before, explained, entry = None, _camera(method)(net.graph, clone=False), chosen
-    coarse = []
-    for start in range(0, len(x), batch_size):
-        part = slice(start, start + batch_size)
-        given = x[part] if before is None else before(x[part], training=False)
+def _positive_gradients(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Grad-CAM++: each channel weighted by its positive gradients, these weighted cell by cell before.
 
-        def score(outputs, wanted=classes[part]):
-            values = tf.gather(outputs, wanted, axis=1, batch_dims=1)
-            # Grad-CAM++ multiplies each map by exp(score), which overflows or vanishes for large scores and
-            # is lost again when the map is scaled: a score of 0 with the same gradient gives the same map
-            return values - tf.stop_gradient(values)
+    The article differentiates Y = exp(S), whose derivatives are Y times powers of the gradient of S. Y is one
+    factor of the whole map, which is divided by its maximum later; it is left out, for it overflows or vanishes
+    where a score is large.
+    """
+    squares = gradients**2
+    below = 2 * squares + gradients**3 * tf.reduce_sum(maps, axis=(1, 2), keepdims=True)
+    alpha = squares / tf.where(squares == 0, tf.ones_like(below), below)
+    total = tf.reduce_sum(alpha, axis=(1, 2), keepdims=True)
+    alpha = alpha / tf.where(total == 0, tf.ones_like(total), total)
+    weights = tf.reduce_sum(alpha * tf.nn.relu(gradients), axis=(1, 2), keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1))
 
-        cam = explained(score, given, penultimate_layer=entry, **_AS_ASKED)
-        coarse.append(np.asarray(cam, dtype=np.float32))
-    return np.concatenate(coarse)
+
+def _own_gradients(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """LayerCAM: each cell of each channel weighted by its own gradient where that is positive."""
+    return tf.nn.relu(tf.reduce_sum(tf.nn.relu(gradients) * maps, axis=-1))
+
+
+#: How each method that needs gradients makes its map of them.
+_WEIGHINGS: Mapping[str, Weighing] = {
+    "grad_cam": _mean_gradients,
+    "grad_cam_pp": _positive_gradients,
+    "layer_cam": _own_gradients,
+}
 
 
 def _from_scores(
@@ -76,6 +70,9 @@ def _from_scores(
     max_channels: int | None,
 ) -> NDArray[np.float32]:
     """Maps of ScoreCAM at the size of the layer, shape (n, rows, columns)."""
+    # loaded on use: tf-keras-vis loads scipy, matplotlib and imageio, which the rest of the book's steps do without
+    from tf_keras_vis.scorecam import Scorecam
+
     chosen = net.layer(layer)
     # Keras's own `predict` would print a progress bar per picture and compile anew
     quiet = SimpleNamespace(
@@ -84,7 +81,7 @@ def _from_scores(
         outputs=net.graph.outputs,
         predict=lambda pictures, batch_size: net.logits(pictures[0], batch_size),
     )
-    explained = _camera("score_cam")(quiet)
+    explained = Scorecam(quiet)
     coarse = []
     for picture, wanted in zip(x, classes, strict=True):
         # one at a time: the masked pictures fill the memory, and the channels kept would depend on the others
@@ -109,26 +106,29 @@ def _cam(
     batch_size: int,
     **options: object,
 ) -> Maps:
-    """The one way to tf-keras-vis: checks, maps of ``method``, enlarged and divided by their own maximum."""
+    """The one way to all four: checks, maps of ``method``, enlarged and divided by their own maximum."""
     check_whole("batch_size", batch_size, 1)
     net = opened(model)
     x, wanted = net.checked(pictures, classes)
     settings: Mapping[str, object] = {"layer": layer, "output": "logits"}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=_KNOWN_WARNING, category=UserWarning)
-        if method == "score_cam":
-            kept = options["max_channels"]
-            channels = net.layer(layer).output.shape[-1]
-            if kept is not None:
-                check_whole("max_channels", kept, 1)
-                if kept > channels:
-                    raise ParameterError(
-                        f"max_channels = {kept} is not valid", f"layer {layer} has {channels} channels"
-                    )
+    if method == "score_cam":
+        kept = options["max_channels"]
+        channels = net.layer(layer).output.shape[-1]
+        if kept is not None:
+            check_whole("max_channels", kept, 1)
+            if kept > channels:
+                raise ParameterError(
+                    f"max_channels = {kept} is not valid", f"layer {layer} has {channels} channels"
+                )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_KNOWN_WARNING, category=UserWarning)
             coarse = _from_scores(net, layer, x, wanted, batch_size, kept)
-            settings = {"layer": layer, "output": "probabilities", "max_channels": kept}
-        else:
-            coarse = _from_gradients(net, method, layer, x, wanted, batch_size)
+        settings = {"layer": layer, "output": "probabilities", "max_channels": kept}
+    else:
+        chunks = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
+        coarse = np.concatenate(
+            [net.weighed(layer, _WEIGHINGS[method], x[chunk], wanted[chunk]) for chunk in chunks]
+        )
     enlarged = enlarge(coarse, *x.shape[1:3])
     peaks = enlarged.max(axis=(1, 2), keepdims=True)
     scaled = np.clip(enlarged / np.where(peaks > 0, peaks, 1), 0, 1)

@@ -110,10 +110,9 @@ def baseline_pictures(pictures: ArrayLike, name: str, *, sigma: float | None = N
     """
     check_choice("baseline", name, BASELINES)
     x = np.asarray(pictures, dtype=np.float32)
-    if name == "black":
-        return np.zeros_like(x)
-    if name == "white":
-        return np.full_like(x, LEVELS)
+    if name in ("black", "white"):
+        one = np.full(x.shape[1:], 0 if name == "black" else LEVELS, dtype=np.float32)
+        return np.broadcast_to(one, x.shape)
     if name == "mean":
         return np.broadcast_to(x.mean(axis=(1, 2), keepdims=True, dtype=np.float64), x.shape).astype(
             np.float32
@@ -174,11 +173,11 @@ def _summed_gradients(
     shape: tuple[int, int, int],
     classes: NDArray[np.int32],
     points: int,
-    at: Callable[[NDArray, NDArray], tuple[NDArray, NDArray | float]],
+    at: Callable[[NDArray, NDArray], NDArray],
     output: str,
     batch_size: int,
 ) -> NDArray[np.float64]:
-    """Sum over points and colours of gradient × factor, for each picture, shape (n, height, width).
+    """Sum over points and colours of the gradient, for each picture, shape (n, height, width).
 
     Points of several pictures share a batch, so few points of many pictures and many points of few pictures
     cost the same, and ``batch_size`` alone bounds the memory.
@@ -189,14 +188,13 @@ def _summed_gradients(
         Points per picture.
     at : callable
         Given the rows of the pictures and the numbers of their points, the network's inputs (b, height, width,
-        3) there and the factor of their gradients.
+        3) there.
     """
     total = np.zeros(shape)
     for start in range(0, len(classes) * points, batch_size):
         chunk = np.arange(start, min(start + batch_size, len(classes) * points))
         rows, numbers = np.divmod(chunk, points)
-        inputs, factor = at(rows, numbers)
-        parts = (net.gradients(inputs, classes[rows], output) * factor).sum(axis=-1, dtype=np.float64)
+        parts = net.gradients(at(rows, numbers), classes[rows], output).sum(axis=-1, dtype=np.float64)
         for row, part in zip(rows, parts, strict=True):
             total[row] += part
     return total
@@ -246,9 +244,7 @@ def gradient(
     the colours, without sign).
     """
     net, x, asked = _prepared(model, pictures, classes, output, batch_size)
-    maps = _summed_gradients(
-        net, x.shape[:3], asked, 1, lambda rows, _numbers: (x[rows], 1.0), output, batch_size
-    )
+    maps = _summed_gradients(net, x.shape[:3], asked, 1, lambda rows, _numbers: x[rows], output, batch_size)
     return net.finish(maps, "gradient", {"output": output}, signed=True)
 
 
@@ -301,7 +297,7 @@ def smooth_grad(
         x.shape[:3],
         asked,
         samples,
-        lambda rows, numbers: (x[rows] + drawn[numbers], 1.0),
+        lambda rows, numbers: x[rows] + drawn[numbers],
         output,
         batch_size,
     )
@@ -394,9 +390,15 @@ def integrated_gradients(
     floor = GAP_FLOOR * np.maximum(np.abs(own), np.abs(without).max(axis=0))
     scale = np.maximum(np.maximum(np.abs(change), floor), np.finfo(np.float32).tiny)
 
+    places, weights = _rule(rule, steps)
+    source, place, weight = (
+        np.repeat(np.arange(len(x)), steps),
+        np.tile(places, len(x)),
+        np.tile(weights, len(x)),
+    )
     total = np.zeros(x.shape[:3])
     for start in starts:
-        total += _path_integral(net, x, start, asked, steps, rule, output, batch_size)
+        total += _path_integrals(net, x, start, asked, source, place, weight, steps, output, batch_size)
     maps = (total / len(starts)).astype(np.float32)
     used = np.full(len(x), steps * len(starts))
 
@@ -423,25 +425,41 @@ def integrated_gradients(
     return net.finish(maps, "integrated_gradients", settings, signed=True, gap=gaps())
 
 
-def _path_integral(
+def _path_integrals(
     net: Opened,
-    x: NDArray[np.float32],
-    start: NDArray[np.float32],
+    ends: NDArray[np.float32],
+    starts: NDArray[np.float32],
     classes: NDArray[np.int32],
-    steps: int,
-    rule: str,
+    source: NDArray[np.integer],
+    place: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    points: int,
     output: str,
     batch_size: int,
 ) -> NDArray[np.float64]:
-    """Integrated gradients of each picture from one baseline, shape (n, height, width)."""
-    places, weights = _rule(rule, steps)
+    """Sums over ``points`` points in a row of gradient × path × weight, shape (sums, height, width).
 
-    def at(rows, numbers):
-        far = x[rows] - start[rows]
-        place, weight = (values[numbers].reshape(-1, 1, 1, 1) for values in (places, weights))
-        return (start[rows] + place * far).astype(np.float32), weight * far
+    Points of several sums share a batch, so ``batch_size`` alone bounds the memory.
 
-    return _summed_gradients(net, x.shape[:3], classes, steps, at, output, batch_size)
+    Parameters
+    ----------
+    ends, starts, classes
+        Of the paths, k of them.
+    source, place, weight : array, shape (sums * points,)
+        See `Opened.path`; ``source`` may be in any order.
+    """
+    total = np.zeros((len(source) // points, *ends.shape[1:3]))
+    for first in range(0, len(source), batch_size):
+        chunk = slice(first, min(first + batch_size, len(source)))
+        # only the paths and the sums this batch is about: the rest would be copied for nothing
+        paths = slice(source[chunk].min(), source[chunk].max() + 1)
+        sums = slice(chunk.start // points, (chunk.stop - 1) // points + 1)
+        total[sums] += net.path(
+            ends[paths], starts[paths], classes[paths], source[chunk] - paths.start, place[chunk],
+            weight[chunk], np.arange(chunk.start, chunk.stop) // points - sums.start,
+            sums.stop - sums.start, output,
+        )  # fmt: skip
+    return total
 
 
 def _refined_integral(
@@ -470,26 +488,34 @@ def _refined_integral(
         The baselines.
     """
     places, weights = _rule(rule, PANEL)
-    far = x - starts
-
-    def points(path, place):
-        return (starts[path] + place.reshape(-1, 1, 1, 1) * far[path]).astype(np.float32)
+    ends, classes = np.broadcast_to(x, starts.shape), np.full(len(starts), asked)
 
     def scores(path, place):
         chunks = [slice(first, first + batch_size) for first in range(0, len(path), batch_size)]
-        given = [points(path[chunk], place[chunk]) for chunk in chunks]
+        given = [
+            starts[path[chunk]]
+            + place[chunk].astype(np.float32).reshape(-1, 1, 1, 1) * (x - starts[path[chunk]])
+            for chunk in chunks
+        ]
         return np.concatenate(
             [net.scores(part, np.full(len(part), asked), output, batch_size) for part in given]
         )
 
     def integrals(path, left, right):
-        def at(rows, numbers):
-            length = (right - left)[rows]
-            factor = (length * weights[numbers]).reshape(-1, 1, 1, 1) * far[path[rows]]
-            return points(path[rows], left[rows] + length * places[numbers]), factor
-
-        shape, classes = (len(path), *x.shape[:2]), np.full(len(path), asked)
-        return _summed_gradients(net, shape, classes, PANEL, at, output, batch_size)
+        length = (right - left)[:, np.newaxis]
+        place, weight = left[:, np.newaxis] + length * places, length * weights
+        return _path_integrals(
+            net,
+            ends,
+            starts,
+            classes,
+            path.repeat(PANEL),
+            place.ravel(),
+            weight.ravel(),
+            PANEL,
+            output,
+            batch_size,
+        )
 
     count, most = max(1, steps // PANEL), len(starts) * (max_steps // PANEL)
     path = np.repeat(np.arange(len(starts)), count)
