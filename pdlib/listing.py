@@ -67,9 +67,12 @@ def show_status(
         )
         given = {row.name: _given(project, row) for row in done}
         by_hand = any(given.values())
-        table = Table("chapter", "executed", "took", *(["set by hand"] if by_hand else []), "state")
+        peaks = [row.peak_mib for row in done if row.peak_mib]
+        more = [name for name, wanted in (("memory", peaks), ("set by hand", by_hand)) if wanted]
+        table = Table("chapter", "executed", "took", *more, "state")
         for row in own:
             cells = [row.name, ago(row.executed, now), clock(row.seconds) if row.seconds is not None else ""]
+            cells += [f"{row.peak_mib / 1024:.1f} GiB" if row.peak_mib else ""] if peaks else []
             cells += [given.get(row.name, "")] if by_hand else []
             table.add_row(*map(escape, [*cells, _state(row)]))
         console.print(table)

@@ -18,7 +18,8 @@ from tests.bench.timing import Part, side_by_side
 
 def measure(rounds, small):
     ways = {"plain": lambda: sum(range(200)), "quick": lambda: 199 * 100}
-    rows = side_by_side("sum", ways, items=2, unit="ms per sum", rounds=rounds, reference="plain", notes={"quick": "by Gauss"})
+    notes = {"quick": "by Gauss"}
+    rows = side_by_side("sum", ways, items=2, unit="ms per sum", rounds=rounds, reference="plain", notes=notes)
     return Part("Sums", rows, {"rounds": rounds, "small": small}, ["sums of more, for want of time"])
 '''
 BROKEN = "def measure(rounds, small):\n    raise ValueError('the part is broken')\n"
