@@ -20,6 +20,7 @@ from pdlib.errors import PublishError
 
 FILES = ("bench", "robustness")
 DIGITS = 3  # that a time or a ratio is worth
+_BESIDE = 3  # columns that a phone can show beside each other
 FIGURES = "measured"  # folder of static files that the drawn curves go to
 COMMANDS = {"bench": "python -m pdlib bench {} --record", "robustness": "python -m tests.{} --record"}
 _BLOCK = re.compile(r"^<!-- (bench|robustness) ([\w-]+) -->$", re.MULTILINE)
@@ -184,7 +185,10 @@ def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
-    """Rows as a table in HTML that scrolls in its frame and is stacked on a phone; empty columns are left out."""
+    """Rows as a table in HTML that scrolls in its frame, or is stacked on a phone when it has many columns.
+
+    Columns with nothing in them are left out.
+    """
     heads = [
         head
         for head in dict.fromkeys(name for row in rows for name in row)
@@ -203,9 +207,11 @@ def table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
         cells = "".join(f"<td{kinds[head]}>{escape(short(row.get(head)))}</td>" for head in rest)
         body += f'<tr><th scope="row">{escape(short(row.get(first)))}</th>{cells}</tr>'
     anchor = f"pd-measured-{_slug(caption)}"
+    stacked = " pd-stack" if len(heads) > _BESIDE else ""
     return (
         f'<div class="pd-scroll" tabindex="0" role="group" aria-labelledby="{anchor}">'
-        f'<table class="pd-frame pd-stack"><caption id="{anchor}" class="pd-caption">{escape(caption)}</caption>'
+        f'<table class="pd-frame pd-measured{stacked}">'
+        f'<caption id="{anchor}" class="pd-caption">{escape(caption)}</caption>'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
