@@ -543,6 +543,48 @@ def report_folder(out: Path | None) -> Path:
     return out
 
 
+@app.command(
+    epilog=_examples(
+        "bench",
+        "bench features --rounds 15",
+        "bench --record",
+    )
+)
+def bench(
+    part: Annotated[
+        list[str] | None, typer.Argument(help="Parts of tests/bench; all when none is named.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Times each way is timed.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="Small inputs: does it run, not how fast.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the times in data/bench.json, for the book's page.")
+    ] = False,
+) -> None:
+    """How fast, beside the plain way?
+
+    Each part does one thing in several ways in turn, in a process of its own, and gives times per item and ratios. A
+    part that fails says so and the others go on; it then leaves with 1. Times are worth something on an idle machine.
+    """
+    from pdlib import bench as benching
+    from pdlib.listing import show_bench
+
+    if small and record:
+        raise UsageError(
+            "--small is for trying out, so its times are not recorded", "leave one of the two out"
+        )
+    console, failed = _console(), False
+    for name in benching.parts(PROJECT, part or ()):
+        try:
+            show_bench(console, benching.measure(PROJECT, name, rounds, small, record))
+        except PdlibError as error:
+            failed = True
+            Console(stderr=True).print(
+                f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            )
+    if failed:
+        raise typer.Exit(1)
+
+
 def _list(text: str | None) -> list[str] | None:
     return [part.strip() for part in text.split(",") if part.strip()] if text else None
 

@@ -9,11 +9,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import psutil
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -32,6 +34,9 @@ _CANNOT_WRITE = (
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _START_SECONDS = 120
 _clients: set[Any] = set()
+# of the libraries below NumPy: the order of a sum, and so its last digits, would depend on the machine's processors,
+# and two chapters that run at a time would only wait for one another
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 class _ThisInterpreter(AsyncKernelManager):
@@ -68,12 +73,20 @@ class _Engine(NBClientEngine):
             on_cell(cell_index)
             start_cell(cell, cell_index, **more)
 
-        nb_man.cell_start = cell_start
         class Kernel(_ThisInterpreter):
             def __init__(self, **more: Any) -> None:
                 # beside the notebook, not in the user's home, which may be full, read-only or missing
                 super().__init__(connection_file=str(log.with_suffix(".kernel.json")), **more)
 
+        complete_cell = nb_man.cell_complete
+        peak = [0.0]
+
+        def cell_complete(cell: Any, cell_index: int, **more: Any) -> None:
+            complete_cell(cell, cell_index, **more)
+            peak[0] = max(peak[0], _peak_mib(client))
+            nb_man.nb.metadata.setdefault("pdlib", {})["peak_mib"] = round(peak[0])
+
+        nb_man.cell_start, nb_man.cell_complete = cell_start, cell_complete
         client = PapermillNotebookClient(
             nb_man,
             kernel_name=kernel_name,
@@ -94,6 +107,28 @@ class _Engine(NBClientEngine):
 papermill_engines.register("pdlib", _Engine)
 
 
+def _peak_mib(client: Any) -> float:
+    """MiB that a kernel and the processes it started have held at most so far, each at its own worst moment."""
+    process = getattr(getattr(client.km, "provisioner", None), "process", None)
+    total = 0.0
+    with suppress(psutil.Error, AttributeError):
+        kernel = psutil.Process(process.pid)
+        for one in (kernel, *kernel.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += _most_held(one)
+    return total / 2**20
+
+
+def _most_held(process: psutil.Process) -> float:
+    """Bytes a process has held at most where the system keeps count, else those it holds now."""
+    try:
+        text = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace")
+        return 1024.0 * int(re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)[1])
+    except (OSError, TypeError):
+        memory = process.memory_info()
+        return float(getattr(memory, "peak_wset", memory.rss))
+
+
 def stop_kernels() -> None:
     """End every kernel that `execute` has running, in any thread; it then fails as with a dead kernel."""
     for client in list(_clients):
@@ -105,9 +140,13 @@ def stop_kernels() -> None:
 
 
 def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str]:
-    """Environment of a chapter's kernel: where its side files go, and what makes two runs equal."""
+    """Environment of a chapter's kernel: where its side files go, and what makes two runs equal.
+
+    `THREADS` are 1 where the user has not set them.
+    """
     path = dict.fromkeys([str(root), str(paths.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {
+        **dict.fromkeys(THREADS, "1"),
         **os.environ,
         "PDLIB_PAGE_DIR": str(page_dir),
         "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(build / "numba"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pdlib.measured import ratio, short
 from pdlib.params import Project
 from pdlib.run import Status, clock, read_record
 
@@ -66,9 +67,12 @@ def show_status(
         )
         given = {row.name: _given(project, row) for row in done}
         by_hand = any(given.values())
-        table = Table("chapter", "executed", "took", *(["set by hand"] if by_hand else []), "state")
+        peaks = [row.peak_mib for row in done if row.peak_mib]
+        more = [name for name, wanted in (("memory", peaks), ("set by hand", by_hand)) if wanted]
+        table = Table("chapter", "executed", "took", *more, "state")
         for row in own:
             cells = [row.name, ago(row.executed, now), clock(row.seconds) if row.seconds is not None else ""]
+            cells += [f"{row.peak_mib / 1024:.1f} GiB" if row.peak_mib else ""] if peaks else []
             cells += [given.get(row.name, "")] if by_hand else []
             table.add_row(*map(escape, [*cells, _state(row)]))
         console.print(table)
@@ -160,3 +164,36 @@ def show_audit(console: Console, done: Audit, rows: Sequence[Claim], whole: bool
     console.print(f"compared with {escape(done.compared)}", highlight=False, soft_wrap=True)
     for problem in done.problems:
         console.print(f"[red]problem:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+
+
+def show_bench(console: Console, part: Mapping[str, Any]) -> None:
+    """One part of the bench: a row per way of doing a thing, with its time and how many times faster it is."""
+    table = Table("what", "way", "median", "range", "processor", "times as fast", title=part["title"])
+    for row in part["rows"]:
+        table.add_row(
+            *map(
+                escape,
+                (
+                    row["what"], row["name"], f"{short(row['median'])} {row['unit']}",
+                    f"{short(row['low'])} to {short(row['high'])}", short(row["processor"]), ratio(row),
+                ),
+            )
+        )  # fmt: skip
+    console.print(table)
+    for row in part["rows"]:
+        if row.get("note"):
+            _line(console, f"{row['name']}: {row['note']}")
+    for name, value in (part.get("facts") or {}).items():
+        _line(console, f"{name}: {short(value)}")
+    for one in part.get("left_out") or ():
+        _line(console, f"left out: {one}")
+    for name, rows in (part.get("tables") or {}).items():
+        heads = list(dict.fromkeys(head for row in rows for head in row))
+        table = Table(*heads, title=name)
+        for row in rows:
+            table.add_row(*(escape(short(row.get(head))) for head in heads))
+        console.print(table)
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)

@@ -21,7 +21,7 @@ import nbformat
 import yaml
 from rich.console import Console
 
-from pdlib import __version__, api, figure_index, launch, locks, paper_map, paths
+from pdlib import __version__, api, figure_index, launch, locks, measured, paper_map, paths
 from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
@@ -333,6 +333,7 @@ def stage(
             if (project.root / name).is_file():
                 shutil.copyfile(project.root / name, target / name)
         api.fill(target / "book", toc_files(project))
+        measured.fill(target / "book", project.root / "data")
         static = target / "book" / "_static"
         (target / "notebooks").mkdir()
         (static / "notebooks").mkdir(parents=True)

@@ -756,7 +756,10 @@ def _summary(console: Console, report: Report, project: Project) -> None:
 # ── status and why ─────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True)
 class Status:
-    """One executed chapter: where it lies, when and how long it ran, on what, and what changed since."""
+    """One executed chapter: where it lies, when and how long it ran, on what, and what changed since.
+
+    ``peak_mib`` is the memory its kernel held at most, in MiB; None for a copy that was made before it was noted.
+    """
 
     folder: str
     name: str
@@ -766,6 +769,7 @@ class Status:
     cohort: str
     state: str
     changes: tuple[str, ...]
+    peak_mib: float | None = None
 
 
 def status(project: Project | None = None, profile: str | None = None) -> list[Status]:
@@ -833,6 +837,7 @@ def _folder_status(
                 cohort=record.get("cohort", {}).get("kind", kind),
                 state=state,
                 changes=tuple(changes),
+                peak_mib=record.get("peak_mib"),
             )
         )
     return rows

@@ -64,3 +64,9 @@ def test_status_shows_what_was_set_by_hand_and_the_first_reasons_for_a_rerun(tmp
     said = said_of([changed], tmp_path)
     assert "seed = 7" in said and "out of date: the data; module pdlib.evaluate; and 1 more" in said
     assert "why NN" in said
+
+
+def test_status_shows_what_a_chapter_took_of_the_memory_where_it_was_noted(tmp_path):
+    said = said_of([row("01_one", peak_mib=1536), row("02_two")], tmp_path)
+    assert "memory" in said and "1.5 GiB" in said
+    assert "memory" not in said_of([row("02_two")], tmp_path)

@@ -431,3 +431,35 @@ def test_a_chapter_is_not_kept_when_something_it_stands_on_changed_while_it_ran(
     assert not (report.folder / "01_one.ipynb").exists()
     write_notebook(project, "01_one", "print(open('data/told.csv').read())")
     assert states(go(project)[0]) == {"01": "done"}
+
+
+def test_a_copy_says_what_its_kernel_and_the_processes_it_started_held_at_most(project):
+    held = 300  # MiB, given back before the cell ends
+    own = f"bytes(bytearray({held} * 2**20))[:1]"
+    child = (
+        "import subprocess, sys\n"
+        f"code = 'x = bytearray({held} * 2**20); x[::4096] = x[::4096]; del x; print(1, flush=True); input()'\n"
+        "other = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "_ = other.stdout.readline()"
+    )
+    end = "other.communicate(b'\\n');"
+    write_notebook(project, "02_own", own)
+    write_notebook(project, "03_child", child, end)
+    report, _ = go(project)
+    peak = {n: run.read_record(next(report.folder.glob(f"{n}_*.ipynb")))["peak_mib"] for n in ("01", "02", "03")}
+    assert 20 < peak["01"] < held
+    assert held < peak["02"] - peak["01"] < 3 * held  # two copies for a moment
+    assert held < peak["03"] - peak["01"] < 2 * held
+    rows = {row.name: row.peak_mib for row in run.status(project)}
+    assert rows["02_own"] == peak["02"]
+
+
+def test_the_libraries_below_numpy_get_one_thread_unless_the_user_says_otherwise(tmp_path, monkeypatch):
+    from pdlib.execute import THREADS, kernel_environment
+
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
+    env = kernel_environment(tmp_path, tmp_path, tmp_path)
+    assert {env[name] for name in THREADS if name != "OPENBLAS_NUM_THREADS"} == {"1"}
+    assert env["OPENBLAS_NUM_THREADS"] == "4"

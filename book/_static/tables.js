@@ -87,7 +87,8 @@
       cell.classList.toggle("pd-long", textOf(cell).length > LONG);
     });
     if (!head || head.rows.length !== 1 || !textOf(head.rows[0])) return;
-    if (!cells.some((cell) => cell.classList.contains("pd-long"))) return;
+    // the pages of measurements ask for it: their tables have many columns
+    if (!table.classList.contains("pd-stack") && !cells.some((cell) => cell.classList.contains("pd-long"))) return;
     const names = [...head.rows[0].cells].map(textOf);
     rows.forEach((row) => [...row.cells].forEach((cell, column) => (cell.dataset.label = names[column] || "")));
     table.classList.add("pd-wordy");

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+ROUNDS = 7
+
 
 @dataclass(frozen=True)
 class Row:
@@ -68,7 +70,7 @@ def side_by_side(
     items: int,
     unit: str,
     scale: float = 1e3,
-    rounds: int = 7,
+    rounds: int = ROUNDS,
     reference: str | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> list[Row]:

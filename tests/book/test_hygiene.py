@@ -161,6 +161,7 @@ ORDER = [
     ("quality", "report", "report_page"),
     ("execute", "run"),
     ("claims",),
+    ("measured", "bench"),
     ("own_recordings", "listing"),
     ("figure_index", "glossary", "code_folds", "launch", "api"),
     ("paper_map", "teaching"),
