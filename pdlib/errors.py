@@ -26,6 +26,16 @@ class PdlibError(Exception):
         self.way_out = way_out
         super().__init__(f"{problem}\n  → {way_out}" if way_out else problem)
 
+    def __reduce__(self) -> tuple:
+        # An error of a worker process travels to this one; by default it would be made anew from its whole text.
+        return _as_raised, (type(self), self.args, self.__dict__)
+
+
+def _as_raised(kind: type[PdlibError], args: tuple, state: dict) -> PdlibError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(PdlibError):
     """The command, profile, chapter or parameter as asked for does not exist or has the wrong type."""
@@ -67,6 +77,10 @@ class ModelError(PdlibError):
 
 class ChapterError(PdlibError):
     """A chapter did not run to its end."""
+
+
+class WorkerError(PdlibError):
+    """The worker processes, or the scheduler they belong to, cannot do the work they were given."""
 
 
 class PublishError(PdlibError):

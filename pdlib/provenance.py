@@ -15,7 +15,7 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -309,27 +309,81 @@ class Store:
         WriteError
             When the result cannot be kept; results stored before stay.
         """
-        parts = key_parts(step, inputs, modules)
-        target = self.folder / step / f"{fingerprint(parts)[:40]}.npz"
-        stored = _read(target, parts)
-        if stored is not None:
-            self.loaded += 1
-            return stored
-        with paths.writing_errors(target):
-            target.parent.mkdir(
-                parents=True, exist_ok=True
-            )  # an unwritable folder is refused before the work
-        result = {name: np.asarray(value) for name, value in compute().items()}
-        _check(step, result)
+        found = self.get_all(step, [inputs], lambda places: ((place, compute()) for place in places), modules)
+        return next(iter(found))
+
+    def get_all(
+        self,
+        step: str,
+        inputs: Iterable[Mapping[str, object]],
+        compute: Callable[[Iterator[int]], Iterable[tuple[int, Arrays]]],
+        modules: Sequence[str],
+    ) -> Iterator[Arrays]:
+        """The results for many ``inputs``, in their order; those not stored yet are computed, each kept at once.
+
+        Parameters
+        ----------
+        step, modules
+            See `get`.
+        inputs : iterable of mappings
+            One for each result.
+        compute : callable
+            Given the places in ``inputs`` of the results to be computed, gives pairs of place and result, in any
+            order, such as `parallel.each`. It is asked for one result after the other, and only while there is
+            something to compute; whether a place is stored is looked up when its place is taken.
+        """
+        keys = [
+            (self._target(step, parts), parts) for parts in (key_parts(step, one, modules) for one in inputs)
+        ]
+        loaded: dict[int, Arrays] = {}
+        computed: dict[int, Arrays] = {}
+        sent: set[int] = set()
+
+        def missing() -> Iterator[int]:
+            for place in range(len(keys)):
+                if place >= first and place not in sent and not look_up(place):
+                    sent.add(place)
+                    yield place
+
+        def look_up(place: int) -> bool:
+            stored = loaded.get(place) or _read(*keys[place])
+            if stored is None:
+                return False
+            loaded[place] = stored
+            return True
+
+        arriving: Iterator[tuple[int, Arrays]] | None = None
+        for first in range(len(keys)):
+            if first not in sent and not look_up(first) and arriving is None:
+                with paths.writing_errors(keys[first][0]):
+                    # an unwritable folder is refused before the work
+                    keys[first][0].parent.mkdir(parents=True, exist_ok=True)
+                arriving = iter(compute(missing()))
+            # a run beside this one may have stored it since it was looked for
+            while first not in computed and first not in loaded:
+                place, result = next(arriving)
+                computed[place] = self._keep(step, *keys[place], result)
+            if first in computed:
+                yield computed.pop(first)
+            else:
+                self.loaded += 1
+                yield loaded.pop(first)
+
+    def _target(self, step: str, parts: Mapping) -> Path:
+        return self.folder / step / f"{fingerprint(parts)[:40]}.npz"
+
+    def _keep(self, step: str, target: Path, parts: Mapping, result: Arrays) -> Arrays:
+        kept = {name: np.asarray(value) for name, value in result.items()}
+        _check(step, kept)
         with paths.atomic_path(target) as part:
-            np.savez_compressed(part, **result, **{_META: np.array(json.dumps(parts))})
+            np.savez_compressed(part, **kept, **{_META: np.array(json.dumps(parts))})
         self.computed += 1
-        return result
+        return kept
 
     def explain(self, step: str, inputs: Mapping[str, object], modules: Sequence[str]) -> list[str]:
         """Why ``get`` would compute: the parts that differ from the latest stored result; empty when it would load."""
         parts = key_parts(step, inputs, modules)
-        if (self.folder / step / f"{fingerprint(parts)[:40]}.npz").is_file():
+        if self._target(step, parts).is_file():
             return []
         stored = sorted((self.folder / step).glob("*.npz"), key=lambda path: path.stat().st_mtime)
         if not stored:

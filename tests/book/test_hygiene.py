@@ -144,7 +144,7 @@ def test_every_library_pdlib_imports_is_a_dependency_it_names():
 
 
 ORDER = [
-    ("errors", "paths", "provenance", "params"),
+    ("errors", "paths", "provenance", "parallel", "params"),
     ("patterns", "data", "recordings", "cohort", "synthetic"),
     ("preprocessing",),
     ("features", "vowels"),
@@ -159,7 +159,7 @@ ORDER = [
     ("plots", "markup", "diagrams", "figures"),
     ("moments",),
     ("quality", "report", "report_page"),
-    ("execute", "run"),
+    ("execute", "run", "sweep"),
     ("claims",),
     ("own_recordings", "listing"),
     ("figure_index", "glossary", "code_folds", "launch", "api"),
