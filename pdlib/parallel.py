@@ -20,10 +20,14 @@ import pickle
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
+from typing import Any, Protocol, TypeVar
 
 from pdlib import provenance
 from pdlib.errors import ParameterError, WorkerError
@@ -37,6 +41,10 @@ WORKERS, DASK, WAIT = "PDLIB_WORKERS", "PDLIB_DASK", "PDLIB_DASK_WAIT"
 ANSWER_SECONDS = 30
 #: Seconds without any worker before the work is given up; ``PDLIB_DASK_WAIT`` says another number.
 WAIT_SECONDS = 120
+#: How often an item is tried when processes of this machine die; a scheduler has a setting of its own.
+TRIES = 3
+#: Seconds after which idle processes of this machine end.
+IDLE_SECONDS = 60
 _LOOK_SECONDS = 1.0  # between two looks at whether scheduler and workers are still there
 
 
@@ -84,6 +92,7 @@ def each(
     modules: Sequence[str],
     name: Callable[[K], str] = str,
     same: Callable[[], Mapping] | None = None,
+    after: Callable[[], None] | None = None,
     processes: int | None = None,
 ) -> Iterator[tuple[K, R]]:
     """``function`` of every item, as pairs of the item's key and its result, each as soon as it is there.
@@ -93,13 +102,15 @@ def each(
     function : callable
         Of a module, or a `functools.partial` of such; what it holds and the items must be picklable.
     items : iterable of (key, item)
-        Serially they are taken one by one, and the results come in their order.
+        Taken when there is room for them. Serially the results come in their order.
     modules : sequence of str
         The pdlib modules whose code does the work; what they import is added.
     name : callable
         What an error calls the item with this key.
     same : callable, optional
         Of a module; what it returns must be equal here and in every worker, such as `networks.arithmetic`.
+    after : callable, optional
+        Of a module; called in a worker after each item, to give back memory.
     processes : int, optional
         Wins over ``PDLIB_WORKERS``.
 
@@ -110,20 +121,18 @@ def each(
     PdlibError
         Whatever ``function`` raises. What was given back before is the caller's.
     """
-    if address := scheduler():
-        yield from _on_cluster(address, function, list(items), tuple(modules), name, same)
-        return
-    count = 1 if _inside() else processes or workers()
-    if count == 1:
-        for key, item in items:
-            yield key, function(item)
-        return
-    listed = list(items)
-    if len(listed) < 2:
-        for key, item in listed:
-            yield key, function(item)
-    else:
-        yield from _in_processes(min(count, len(listed)), function, listed, tuple(modules), name, same)
+    address, count = scheduler(), 1 if _inside() else processes or workers()
+    if not address:
+        waiting = iter(items)
+        begun = list(islice(waiting, 2)) if count > 1 else []
+        items = chain(begun, waiting)
+        if len(begun) < 2:
+            for key, item in items:
+                yield key, function(item)
+            return
+    work = _Work(function, tuple(modules), same, after)
+    with _cluster(address, work) if address else _processes(count) as pool:
+        yield from _through(pool, work, items, name)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], **settings: Any) -> list[R]:
@@ -198,66 +207,144 @@ def _address() -> str:
         return f"process {os.getpid()}"
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What all tasks of one call of `each` have in common."""
+
+    function: Callable
+    modules: tuple[str, ...]
+    same: Callable[[], Mapping] | None
+    after: Callable[[], None] | None
+
+    def packed(self, item: object) -> tuple[bytes, dict, tuple[str, ...], Callable | None]:
+        """The arguments of `_task` for one item."""
+        return pickle.dumps((self, item)), self.here, self.modules, self.same
+
+    @cached_property
+    def here(self) -> dict[str, dict]:
+        """The conditions of this process."""
+        return conditions(self.modules, self.same)
+
+
 def _task(payload: bytes, here: Mapping, modules: tuple[str, ...], same: Callable | None) -> Any:
     """What a worker runs. The payload is opened only after the check, for other code might not know its names."""
     with _as_worker():
         _compare(here, conditions(modules, same), _address())
-        function, item = pickle.loads(payload)
-        return function(item)
+        work, item = pickle.loads(payload)
+        result = work.function(item)
+        if work.after:
+            work.after()
+        return result
+
+
+# ── several at a time ──────────────────────────────────────────────────────────────────────────────────
+class _Died(Exception):
+    """The worker of a task died; where it was, and how often it may be tried again."""
+
+    def __init__(self, problem: str, way_out: str, tries: int) -> None:
+        super().__init__(problem)
+        self.problem, self.way_out, self.tries = problem, way_out, tries
+
+
+class _Pool(Protocol):
+    """Workers that tasks can be sent to; a sent task is a future."""
+
+    def room(self) -> int:
+        """How many tasks may be under way at a time."""
+
+    def send(self, task: tuple) -> Hashable:
+        """Start a task, the arguments of `_task`."""
+
+    def finished(self, running: Sequence) -> list:
+        """Those that have ended; waits for a while, and may be empty."""
+
+    def result(self, future: Any) -> Any:
+        """What an ended task returned; raises what it raised, or `_Died`."""
+
+
+def _through(
+    pool: _Pool, work: _Work, items: Iterable[tuple[K, T]], name: Callable[[K], str]
+) -> Iterator[tuple[K, R]]:
+    """Every item through the pool: one task for each worker and no more, so that a worker that dies holds little."""
+    waiting, again = iter(items), deque()
+    running: dict[Hashable, tuple[K, tuple]] = {}
+    tried: Counter[K] = Counter()
+    while True:
+        for _ in range(pool.room() - len(running)):
+            if not again:
+                again.extend((key, work.packed(item)) for key, item in islice(waiting, 1))
+            if not again:
+                break
+            key, task = again.popleft()
+            running[pool.send(task)] = key, task
+        if not running:
+            return
+        for future in pool.finished(list(running)):
+            key, task = running.pop(future)
+            try:
+                yield key, pool.result(future)
+            except _Died as death:
+                tried[key] += 1
+                if tried[key] > death.tries:
+                    raise WorkerError(f"{name(key)} was given up: {death.problem}", death.way_out) from death
+                again.append((key, task))
 
 
 # ── processes of this machine ──────────────────────────────────────────────────────────────────────────
-def _with_key(key: K, parent: int, *task: Any) -> tuple[K, Any]:
-    _end_with(parent)
-    return key, _task(*task)
-
-
 def _end_with(parent: int) -> None:
-    """End this process soon after the one that started it, which may have been killed."""
-    if getattr(_end_with, "watching", None) == parent:
-        return
-    _end_with.watching = parent
+    """Start of a process: it ends soon after the one that started it, which may have been killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
-    if os.getppid() == parent:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _in_processes(
-    count: int,
-    function: Callable,
-    items: list[tuple[K, T]],
-    modules: tuple[str, ...],
-    name: Callable[[K], str],
-    same: Callable | None,
-) -> Iterator[tuple[K, R]]:
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+class _Processes:
+    def __init__(self, count: int) -> None:
+        self.count = count
 
-    here = conditions(modules, same)
-    # batches of one and no look ahead: what is finished is given back at once
-    pool = Parallel(n_jobs=count, backend="loky", return_as="generator_unordered", batch_size=1,
-                    pre_dispatch=count, max_nbytes=None)  # fmt: skip
-    left = [key for key, _ in items]
-    tasks = (
-        delayed(_with_key)(key, os.getpid(), pickle.dumps((function, item)), here, modules, same)
-        for key, item in items
-    )
+    @property
+    def executor(self) -> Any:
+        """joblib's; after a death a new one."""
+        from joblib.externals.loky import get_reusable_executor
+
+        start = {"initializer": _end_with, "initargs": (os.getpid(),)}
+        return get_reusable_executor(self.count, timeout=IDLE_SECONDS, **start)
+
+    def room(self) -> int:
+        return self.count
+
+    def send(self, task: tuple) -> Hashable:
+        return self.executor.submit(_task, *task)
+
+    def finished(self, running: Sequence) -> list:
+        return list(futures.wait(running, return_when=futures.FIRST_COMPLETED).done)
+
+    def result(self, future: Any) -> Any:
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise _Died(
+                f"it was under way each of {TRIES} times that one of {self.count} processes died",
+                "most often memory is short: run it again with fewer processes; what was finished is kept",
+                TRIES - 1,
+            ) from error
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[_Pool]:
+    pool = _Processes(count)
     try:
-        for key, result in pool(tasks):
-            left.remove(key)
-            yield key, result
-    except TerminatedWorkerError as error:
-        waiting = ", ".join(name(key) for key in left[:count])
-        raise WorkerError(
-            f"one of {count} processes died, most often for want of memory; still to do: {waiting}"
-            + (f" and {len(left) - count} more" if len(left) > count else ""),
-            f"run it again with a smaller {WORKERS} or --workers; what was finished is kept",
-        ) from error
+        yield pool
+    except BaseException:
+        # what is under way would go on for minutes and keep the processes from the next call
+        pool.executor.shutdown(kill_workers=True)
+        raise
 
 
 # ── a Dask cluster ─────────────────────────────────────────────────────────────────────────────────────
@@ -275,6 +362,7 @@ def _wait_seconds() -> float:
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     import dask
+    import distributed  # before the setting, for it brings the settings that this one is set among
 
     # What Dask writes about a broken connection, tracebacks included, is said in one sentence by the error here.
     logger = logging.getLogger("distributed.client")
@@ -283,18 +371,16 @@ def _connected(address: str) -> Iterator[Any]:
     # pictures go with every task: only so can it be given to another worker when one dies with what it held
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
         try:
-            with _client(address) as client:
+            with _client(distributed.Client, address) as client:
                 yield client
         finally:
             logger.setLevel(before)
 
 
 @contextmanager
-def _client(address: str) -> Iterator[Any]:
-    from distributed import Client
-
+def _client(kind: type, address: str) -> Iterator[Any]:
     try:
-        client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+        client = kind(address, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, ImportError) as error:
         raise WorkerError(
             f"no Dask scheduler answers at {address} within {ANSWER_SECONDS} s ({_first_line(error)})",
@@ -336,9 +422,9 @@ def _await_workers(client: Any, address: str) -> list[str]:
     return found
 
 
-def _check_workers(client: Any, here: Mapping, modules: tuple[str, ...], same: Callable | None) -> None:
+def _check_workers(client: Any, work: _Work) -> None:
     """Every worker there is must be like this process; one that comes later is checked with its first task."""
-    for where, there in client.run(conditions, modules, same, on_error="return").items():
+    for where, there in client.run(conditions, work.modules, work.same, on_error="return").items():
         if isinstance(there, OSError):
             continue  # gone since it was counted
         if isinstance(there, BaseException):
@@ -346,65 +432,52 @@ def _check_workers(client: Any, here: Mapping, modules: tuple[str, ...], same: C
                 f"the worker {where} cannot load this book: {type(there).__name__}: {_first_line(there)}",
                 "start it in a checkout of the same commit, with the environment of requirements.lock",
             ) from there
-        _compare(here, there, where)
+        _compare(work.here, there, where)
 
 
-def _on_cluster(
-    address: str,
-    function: Callable,
-    items: list[tuple[K, T]],
-    modules: tuple[str, ...],
-    name: Callable[[K], str],
-    same: Callable | None,
-) -> Iterator[tuple[K, R]]:
-    if not items:
-        return
-    here = conditions(modules, same)
+class _Cluster:
+    def __init__(self, client: Any, address: str) -> None:
+        self.client, self.address = client, address
+
+    def room(self) -> int:
+        return len(_await_workers(self.client, self.address))
+
+    def send(self, task: tuple) -> Hashable:
+        return self.client.submit(_task, *task, pure=False)
+
+    def finished(self, running: Sequence) -> list:
+        from distributed import CancelledError, wait
+
+        try:
+            with self.client.as_current():
+                return list(wait(running, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            return []
+        except CancelledError as error:  # what becomes of all that is under way when the connection breaks
+            raise _lost(self.address) from error
+
+    def result(self, future: Any) -> Any:
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise _lost(self.address) from error
+        except KilledWorker as error:  # the scheduler has tried it again as often as it is set to
+            raise _Died(
+                f"{error.allowed_failures + 1} workers died while they worked on it, the last was "
+                f"{error.last_worker.address}",
+                "look into the worker's log; most often its memory limit is too low",
+                0,
+            ) from error
+
+
+@contextmanager
+def _cluster(address: str, work: _Work) -> Iterator[_Pool]:
     with _connected(address) as client:
         _await_workers(client, address)
-        _check_workers(client, here, modules, same)
-        waiting, running = deque(items), {}
-        try:
-            while waiting or running:
-                # one task for each worker and no more: what a dying worker held is little, and is sent again
-                room = len(_await_workers(client, address)) - len(running)
-                while waiting and room > 0:
-                    key, item = waiting.popleft()
-                    payload = pickle.dumps((function, item))
-                    future = client.submit(_task, payload, here, modules, same, pure=False)
-                    running[future] = key
-                    room -= 1
-                for future in _finished(client, running, address):
-                    key = running.pop(future)
-                    yield key, _result(future, name(key))
-        finally:
-            with suppress(Exception):
-                client.cancel(list(running))
-
-
-def _finished(client: Any, running: Mapping, address: str) -> list:
-    from distributed import CancelledError, wait
-
-    try:
-        with client.as_current():
-            return list(wait(list(running), timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
-        return []
-    except CancelledError as error:  # what becomes of all that is under way when the connection breaks
-        raise _lost(address) from error
-
-
-def _result(future: Any, name: str) -> Any:
-    from distributed.scheduler import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise WorkerError(
-            f"{name} was given up: {error.allowed_failures + 1} workers died while they worked on it, "
-            f"the last was {error.last_worker.address}",
-            "look into the worker's log; most often its memory limit is too low",
-        ) from error
+        _check_workers(client, work)
+        yield _Cluster(client, address)  # what is under way is given up when the client closes
 
 
 def _first_line(error: BaseException) -> str:

@@ -288,6 +288,10 @@ class Store:
         self.computed = 0
         self.loaded = 0
 
+    def __reduce__(self) -> tuple:
+        # A store belongs to its machine: what goes to a worker with one in it finds the worker's own there.
+        return Store, ()
+
     def get(
         self, step: str, inputs: Mapping[str, object], compute: Callable[[], Arrays], modules: Sequence[str]
     ) -> Arrays:
