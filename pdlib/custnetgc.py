@@ -13,12 +13,13 @@ inside the training speakers of every fold (protocol ``speaker``):
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from pdlib import networks
+from pdlib import networks, parallel
 from pdlib.boosting import BoostConfig, Boosted, boost
 from pdlib.cams import grad_cam
 from pdlib.fold_results import FoldResult, kept_weights, weight_arrays
@@ -203,12 +204,32 @@ def stored_fold(
     data: PictureSet, fold: Fold, plan: Plan, *, store: Store | None = None, learner: Learner | None = None
 ) -> FoldResult:
     """`run_fold` with the fold's own seed, read back from the store where the very same fold is kept."""
-    inputs = {"data": data, "fold": fold, "plan": plan, "arithmetic": networks.arithmetic()}
+    return next(_stored_folds(data, [fold], plan, store or Store(), learner or Learner(plan.network)))
 
-    def run() -> Arrays:
-        return run_fold(data, fold, plan, learner or Learner(plan.network), fold.seed)
 
-    return FoldResult(fold, (store or Store()).get("custnetgc-fold", inputs, run, MODULES))
+def _stored_folds(
+    data: PictureSet, folds: Sequence[Fold], plan: Plan, store: Store, learner: Learner
+) -> Iterator[FoldResult]:
+    inputs = [
+        {"data": data, "fold": fold, "plan": plan, "arithmetic": networks.arithmetic()} for fold in folds
+    ]
+
+    def run(places: Iterator[int]) -> Iterator[tuple[int, Arrays]]:
+        return parallel.each(
+            partial(_fold, data, plan, learner),
+            ((place, folds[place]) for place in places),
+            modules=MODULES,
+            name=lambda place: f"fold {folds[place].index} of seed {folds[place].seed}",
+            same=networks.arithmetic,
+            after=networks.free,
+        )
+
+    for fold, arrays in zip(folds, store.get_all("custnetgc-fold", inputs, run, MODULES), strict=True):
+        yield FoldResult(fold, arrays)
+
+
+def _fold(data: PictureSet, plan: Plan, learner: Learner, fold: Fold) -> Arrays:
+    return run_fold(data, fold, plan, learner, fold.seed)
 
 
 def cross_validate(
@@ -220,6 +241,8 @@ def cross_validate(
     each: Callable[[FoldResult], None] | None = None,
 ) -> list[FoldResult]:
     """Every fold of every seed under the ``speaker`` protocol; finished folds are read back from the store.
+
+    Folds may be computed elsewhere, see `parallel`; they come out the same.
 
     Parameters
     ----------
@@ -235,12 +258,11 @@ def cross_validate(
         Called after each fold, for a progress line.
     """
     store = store or Store()
-    learner = Learner(plan.network)
+    folds = [fold for seed in seeds for fold in speaker_folds(data.names, data.labels, plan.n_splits, seed)]
     results = []
-    for seed in seeds:
-        for fold in speaker_folds(data.names, data.labels, plan.n_splits, seed):
-            results.append(stored_fold(data, fold, plan, store=store, learner=learner))
-            if each is not None:
-                each(results[-1])
+    for result in _stored_folds(data, folds, plan, store, Learner(plan.network)):
+        results.append(result)
+        if each is not None:
+            each(result)
     networks.free()
     return results

@@ -31,6 +31,16 @@ class PdlibError(Exception):
         self.way_out = way_out = _plain(way_out)
         super().__init__(f"{problem}\n  → {way_out}" if way_out else problem)
 
+    def __reduce__(self) -> tuple:
+        # An error of a worker process travels to this one; by default it would be made anew from its whole text.
+        return _as_raised, (type(self), self.args, self.__dict__)
+
+
+def _as_raised(kind: type[PdlibError], args: tuple, state: dict) -> PdlibError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 def _plain(text: str) -> str:
     """Text that a terminal can show: of bounded length, and what is no character written out."""
@@ -83,6 +93,10 @@ class ModelError(PdlibError):
 
 class ChapterError(PdlibError):
     """A chapter did not run to its end."""
+
+
+class WorkerError(PdlibError):
+    """The worker processes, or the scheduler they belong to, cannot do the work they were given."""
 
 
 class PublishError(PdlibError):

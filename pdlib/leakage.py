@@ -14,7 +14,7 @@ rungs are guarded or summed up must not cost an hour of training.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -27,7 +27,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
-from pdlib import networks, pictures
+from pdlib import networks, parallel, pictures
 from pdlib.baselines import classifier
 from pdlib.boosting import boost
 from pdlib.cams import grad_cam
@@ -37,7 +37,7 @@ from pdlib.metrics import ratio
 from pdlib.networks import Learner
 from pdlib.picture_sets import PictureSet
 from pdlib.protocols import Ledger, Use, assert_disjoint, speaker_folds
-from pdlib.provenance import Arrays, Store, syntax_hash
+from pdlib.provenance import Arrays, Store, fingerprint, syntax_hash
 from pdlib.weights import Backbone
 
 MODULES = ("leakage",)
@@ -265,6 +265,16 @@ class Overlays:
         return self.laid[np.arange(len(self.laid)), np.asarray(classes, dtype=int)]
 
 
+@dataclass(frozen=True)
+class Ask:
+    """What a teacher is asked for: fitted on ``train`` with ``seed``, the overlays of ``asked``; ``what`` names it."""
+
+    what: str
+    train: PictureSet
+    asked: PictureSet
+    seed: int
+
+
 class Teacher(Protocol):
     """Makes heat maps; fitted on ``train``, asked about ``asked``, whose labels it must not use."""
 
@@ -282,15 +292,24 @@ class NetworkTeacher:
 
     def overlays(self, train: PictureSet, asked: PictureSet, *, seed: int) -> Overlays:
         """See `Teacher`."""
-        inputs = {
-            "train": train, "asked": asked.pictures, "plan": _settings(self.plan), "seed": seed,
-            "strength": self.plan.strength, "arithmetic": networks.arithmetic(),
-            "code": _code_of(NetworkTeacher, _trained),
-        }  # fmt: skip
-        kept = self.store.get(
-            "ladder-teacher", inputs, lambda: self._run(train, asked, seed), NETWORK_MODULES
-        )
+        kept = next(self.stored([Ask("teacher", train, asked, seed)]))
         return Overlays(kept["predicted"], kept["laid"], kept["coarse"])
+
+    def stored(self, asks: Sequence[Ask]) -> Iterator[Arrays]:
+        """The arrays of `Overlays` for every one of ``asks``; those not stored yet may be made elsewhere."""
+        inputs = [
+            {
+                "train": ask.train, "asked": ask.asked.pictures, "plan": _settings(self.plan), "seed": ask.seed,
+                "strength": self.plan.strength, "arithmetic": networks.arithmetic(),
+                "code": _code_of(NetworkTeacher, _trained),
+            }
+            for ask in asks
+        ]  # fmt: skip
+        names = [f"{ask.what}, seed {ask.seed}" for ask in asks]
+        return _computed(self.store, "ladder-teacher", inputs, self._asked, asks, names)
+
+    def _asked(self, ask: Ask) -> Arrays:
+        return self._run(ask.train, ask.asked, ask.seed)
 
     def _run(self, train: PictureSet, asked: PictureSet, seed: int) -> Arrays:
         net = _trained(self.learner, train, self.plan, seed)
@@ -308,6 +327,29 @@ class NetworkTeacher:
             "laid": np.array(laid, dtype=np.uint8),
             "coarse": kept.astype(np.float32),
         }
+
+
+def _computed(
+    store: Store,
+    step: str,
+    inputs: Sequence[Mapping],
+    function: Callable,
+    items: Sequence,
+    names: Sequence[str],
+) -> Iterator[Arrays]:
+    """``function`` of every item, from the store where it is there; the rest here or elsewhere, see `parallel`."""
+
+    def run(places: Iterator[int]) -> Iterator[tuple[int, Arrays]]:
+        return parallel.each(
+            function,
+            ((place, items[place]) for place in places),
+            modules=MODULES,
+            name=lambda place: names[place],
+            same=networks.arithmetic,
+            after=networks.free,
+        )
+
+    return store.get_all(step, inputs, run, NETWORK_MODULES)
 
 
 def _code_of(*parts: type | Callable) -> str:
@@ -353,13 +395,24 @@ class ChainScorer:
 
     def scores(self, train: PictureSet, test: PictureSet, *, seed: int) -> dict[str, NDArray]:
         """See `Scorer`."""
-        inputs = {
-            "train": train, "test": test.pictures, "plan": _settings(self.plan), "seed": seed,
-            "boosting": self.plan.boosting, "arithmetic": networks.arithmetic(),
-            "code": _code_of(ChainScorer, _trained),
-        }  # fmt: skip
-        kept = self.store.get("ladder-network", inputs, lambda: self._run(train, test, seed), NETWORK_MODULES)
+        kept = next(self.stored([(train, test, seed)]))
         return {model: kept[model] for model in self.models}
+
+    def stored(self, parts: Sequence[tuple[PictureSet, PictureSet, int]]) -> Iterator[Arrays]:
+        """Scores for every (training pictures, test pictures, seed); those not stored yet may be made elsewhere."""
+        inputs = [
+            {
+                "train": train, "test": test.pictures, "plan": _settings(self.plan), "seed": seed,
+                "boosting": self.plan.boosting, "arithmetic": networks.arithmetic(),
+                "code": _code_of(ChainScorer, _trained),
+            }
+            for train, test, seed in parts
+        ]  # fmt: skip
+        names = [f"the networks of fold {place} (seed {part[2]})" for place, part in enumerate(parts)]
+        return _computed(self.store, "ladder-network", inputs, self._fitted, parts, names)
+
+    def _fitted(self, part: tuple[PictureSet, PictureSet, int]) -> Arrays:
+        return self._run(*part)
 
     def _run(self, train: PictureSet, test: PictureSet, seed: int) -> Arrays:
         # A picture that is there twice is seen in half the passes: no rung gains by training for longer.
@@ -464,25 +517,49 @@ def _prepared(
     rung: Rung, data: PictureSet, split: Split, teacher: Teacher, guard: Guard, cross_fits: int
 ) -> tuple[PictureSet, PictureSet]:
     """Training and test pictures of one fold, with the heat maps that the rung lays over them."""
+    asks = _asks(rung, data, split, cross_fits)
+    made = (teacher.overlays(ask.train, ask.asked, seed=ask.seed) for ask in asks)
     if rung.maps == "none":
         return _taken(data, split.train_rows), _taken(data, split.test_rows)
     if rung.prepared_on == "all":
         guard.fitted("teacher", data.names)
-        made = teacher.overlays(data, data, seed=split.seed * 1000 + 100)
-        laid = PictureSet(data.names, data.labels, _chosen(rung, made, data, guard, "teacher"))
+        laid = PictureSet(data.names, data.labels, _chosen(rung, next(made), data, guard, "teacher"))
         return _taken(laid, split.train_rows), _taken(laid, split.test_rows)
-    train, test = _taken(data, split.train_rows), _taken(data, split.test_rows)
+    whole, *parts = asks
+    train, test = whole.train, whole.asked
     guard.fitted("teacher", train.names)
-    made = teacher.overlays(train, test, seed=split.seed * 1000 + 100)
+    for_test = next(made)
     laid_train = np.zeros_like(train.pictures)
     order = {name: row for row, name in enumerate(train.names)}
-    for part in speaker_folds(train.names, train.labels, cross_fits, seed=split.seed):
-        what, held = f"teacher without part {part.index}", train.take(part.test)
-        guard.fitted(what, part.train)
-        own = teacher.overlays(train.take(part.train), held, seed=split.seed * 1000 + part.index)
-        laid_train[[order[name] for name in part.test]] = _chosen(rung, own, held, guard, what)
-    laid_test = _chosen(rung, made, test, guard, "teacher")
+    for ask in parts:
+        guard.fitted(ask.what, ask.train.names)
+        rows = [order[name] for name in ask.asked.names]
+        laid_train[rows] = _chosen(rung, next(made), ask.asked, guard, ask.what)
+    laid_test = _chosen(rung, for_test, test, guard, "teacher")
     return PictureSet(train.names, train.labels, laid_train), PictureSet(test.names, test.labels, laid_test)
+
+
+def _asks(rung: Rung, data: PictureSet, split: Split, cross_fits: int) -> list[Ask]:
+    """What the rung asks of its teacher for one fold: the test pictures' maps first, then the cross-fitted ones."""
+    if rung.maps == "none":
+        return []
+    seed = split.seed * 1000
+    if rung.prepared_on == "all":
+        return [Ask("teacher", data, data, seed + 100)]
+    train, test = _taken(data, split.train_rows), _taken(data, split.test_rows)
+    parts = speaker_folds(train.names, train.labels, cross_fits, seed=split.seed)
+    return [
+        Ask("teacher", train, test, seed + 100),
+        *(
+            Ask(
+                f"teacher without part {part.index}",
+                train.take(part.train),
+                train.take(part.test),
+                seed + part.index,
+            )
+            for part in parts
+        ),
+    ]
 
 
 def _chosen(rung: Rung, made: Overlays, asked: PictureSet, guard: Guard, what: str) -> NDArray[np.uint8]:
@@ -564,6 +641,8 @@ def run_ladder(
     parts = []
     for seed in seeds:
         own = PictureSet(data.names, dealt(data.labels, labels, seed), data.pictures)
+        if not parallel.alone():
+            _ahead(rungs, own, teacher, scorers, n_splits=n_splits, cross_fits=cross_fits, seed=seed)
         for rung in rungs:
             run = run_rung(
                 rung, own, teacher, scorers,
@@ -574,6 +653,43 @@ def run_ladder(
                 each(seed, rung.name)
         networks.free()
     return pd.concat(parts, ignore_index=True)
+
+
+def _ahead(
+    rungs: Sequence[Rung],
+    data: PictureSet,
+    teacher: Teacher,
+    scorers: Sequence[Scorer],
+    *,
+    n_splits: int,
+    cross_fits: int,
+    seed: int,
+) -> None:
+    """Train what the rungs of one seed will ask for, all folds of all rungs at once, and leave it in the store.
+
+    The rungs then run as they always do and find it there; what two of them share is trained once.
+    """
+    if not isinstance(teacher, NetworkTeacher):
+        return
+    folds = [
+        (rung, split) for rung in rungs for split in splits(rung, data.names, data.labels, n_splits, seed)
+    ]
+    asks = (ask for rung, split in folds for ask in _asks(rung, data, split, cross_fits))
+    for _ in teacher.stored(_distinct(asks, lambda ask: [ask.train, ask.asked.pictures, ask.seed])):
+        pass
+    open_guards = ((rung, split, Guard(split, strict=False)) for rung, split in folds)
+    prepared = [
+        (*_prepared(rung, data, split, teacher, guard, cross_fits), seed)
+        for rung, split, guard in open_guards
+    ]
+    for scorer in (one for one in scorers if isinstance(one, ChainScorer)):
+        for _ in scorer.stored(_distinct(prepared, lambda part: [part[0], part[1].pictures, part[2]])):
+            pass
+
+
+def _distinct(items: Iterable, content: Callable) -> list:
+    """The items, of those with equal content the first."""
+    return list({fingerprint(content(item)): item for item in items}.values())
 
 
 # ── the same faults on a table of markers ──────────────────────────────────────────────────────────────

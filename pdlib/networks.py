@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -546,6 +547,10 @@ class Learner:
             lambda x: self._pooled(x, training=False), input_signature=(pictures,)
         )
 
+    def __reduce__(self) -> tuple:
+        # What is compiled does not travel: a worker process has one learner of its own for each configuration.
+        return learner_of, (self.config,)
+
     def fit(
         self,
         pictures: NDArray,
@@ -696,6 +701,12 @@ class Learner:
                 f"give one whole number from 0 to {self.config.classes - 1} per picture",
             )
         return x, y.astype(np.int32)
+
+
+@lru_cache(maxsize=4)
+def learner_of(config: Architecture) -> Learner:
+    """This process's learner of a configuration, built when it is first asked for."""
+    return Learner(config)
 
 
 def check_pictures(pictures: NDArray, size: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -291,6 +291,10 @@ class Store:
         self.computed = 0
         self.loaded = 0
 
+    def __reduce__(self) -> tuple:
+        # A store belongs to its machine: what goes to a worker with one in it finds the worker's own there.
+        return Store, ()
+
     def get(
         self, step: str, inputs: Mapping[str, object], compute: Callable[[], Arrays], modules: Sequence[str]
     ) -> Arrays:
@@ -312,34 +316,94 @@ class Store:
         WriteError
             When the result cannot be kept; results stored before stay.
         """
-        parts = key_parts(step, inputs, modules)
-        target = self.folder / step / f"{fingerprint(parts)[:40]}.npz"
-        stored = _read(target, parts)
-        if stored is not None:
-            self.loaded += 1
-            return stored
-        paths.make_folder(target.parent)  # what cannot be kept is refused before the work
-        if target.is_dir():
-            with paths.writing_errors(target):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        result = {name: np.asarray(value) for name, value in compute().items()}
-        _check(step, result)
-        marks = {_META: np.array(json.dumps(parts)), _CONTENT: np.array(fingerprint(result))}
+        found = self.get_all(step, [inputs], lambda places: ((place, compute()) for place in places), modules)
+        return next(iter(found))
+
+    def get_all(
+        self,
+        step: str,
+        inputs: Iterable[Mapping[str, object]],
+        compute: Callable[[Iterator[int]], Iterable[tuple[int, Arrays]]],
+        modules: Sequence[str],
+    ) -> Iterator[Arrays]:
+        """The results for many ``inputs``, in their order; those not stored yet are computed, each kept at once.
+
+        Parameters
+        ----------
+        step, modules
+            See `get`.
+        inputs : iterable of mappings
+            One for each result.
+        compute : callable
+            Given the places in ``inputs`` of the results to be computed, gives pairs of place and result, in any
+            order, such as `parallel.each`. It is asked for one result after the other, and only while there is
+            something to compute; whether a place is stored is looked up when its place is taken.
+        """
+        keys = [
+            (self._target(step, parts), parts) for parts in (key_parts(step, one, modules) for one in inputs)
+        ]
+        loaded: dict[int, Arrays] = {}
+        computed: dict[int, Arrays] = {}
+        sent: set[int] = set()
+
+        def missing() -> Iterator[int]:
+            for place in range(len(keys)):
+                if place >= first and place not in sent and not look_up(place):
+                    sent.add(place)
+                    yield place
+
+        def look_up(place: int) -> bool:
+            stored = loaded.get(place) or _read(*keys[place])
+            if stored is None:
+                return False
+            loaded[place] = stored
+            return True
+
+        arriving: Iterator[tuple[int, Arrays]] | None = None
+        for first in range(len(keys)):
+            if first not in sent and not look_up(first) and arriving is None:
+                _refuse_unwritable(keys[first][0])
+                arriving = iter(compute(missing()))
+            # a run beside this one may have stored it since it was looked for
+            while first not in computed and first not in loaded:
+                place, result = next(arriving)
+                computed[place] = self._keep(step, *keys[place], result)
+            if first in computed:
+                yield computed.pop(first)
+            else:
+                self.loaded += 1
+                yield loaded.pop(first)
+
+    def _target(self, step: str, parts: Mapping) -> Path:
+        return self.folder / step / f"{fingerprint(parts)[:40]}.npz"
+
+    def _keep(self, step: str, target: Path, parts: Mapping, result: Arrays) -> Arrays:
+        kept = {name: np.asarray(value) for name, value in result.items()}
+        _check(step, kept)
+        marks = {_META: np.array(json.dumps(parts)), _CONTENT: np.array(fingerprint(kept))}
         with paths.atomic_path(target) as part:
-            np.savez_compressed(part, **result, **marks)
+            np.savez_compressed(part, **kept, **marks)
         self.computed += 1
-        return result
+        return kept
 
     def explain(self, step: str, inputs: Mapping[str, object], modules: Sequence[str]) -> list[str]:
         """Why ``get`` would compute: the parts that differ from the latest stored result; empty when it would load."""
         parts = key_parts(step, inputs, modules)
-        if (self.folder / step / f"{fingerprint(parts)[:40]}.npz").is_file():
+        if self._target(step, parts).is_file():
             return []
         stored = [path for path in (self.folder / step).glob("*.npz") if not path.name.startswith(".")]
         for path in sorted(stored, key=lambda path: path.stat().st_mtime, reverse=True):
             if found := _read_whole(path):
                 return differences(found[0], parts)
         return ["nothing stored yet"]
+
+
+def _refuse_unwritable(target: Path) -> None:
+    """What cannot be kept is refused before the work."""
+    paths.make_folder(target.parent)
+    if target.is_dir():
+        with paths.writing_errors(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 _META = "__key_parts__"

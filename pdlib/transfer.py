@@ -8,14 +8,14 @@ What a frozen backbone says about a picture depends on no label, so it is comput
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib import networks
+from pdlib import networks, parallel
 from pdlib.errors import ModelError, ParameterError
 from pdlib.fold_results import FoldResult, kept_weights, weight_arrays
 from pdlib.metrics import choose_threshold
@@ -30,7 +30,7 @@ from pdlib.networks import (
 )
 from pdlib.picture_sets import PictureSet
 from pdlib.protocols import Fold, Ledger, speaker_folds
-from pdlib.provenance import Arrays, Store
+from pdlib.provenance import Arrays, Store, fingerprint
 from pdlib.weights import Backbone, load_backbone
 
 MODULES = ("transfer",)
@@ -428,10 +428,8 @@ def stored_folds(
         Called after each fold, for a progress line.
     """
     store = store or Store()
-    trainer: list[Trainer] = []  # made when the first fold has to be computed
-    results = []
-    for fold in folds:
-        inputs = {
+    inputs = [
+        {
             "data": data,
             "fold": fold,
             "recipe": recipe.identity,
@@ -439,17 +437,46 @@ def stored_folds(
             "cross_fits": cross_fits,
             "arithmetic": networks.arithmetic(),
         }
+        for fold in folds
+    ]
 
-        def run(fold: Fold = fold) -> Arrays:
-            if not trainer:
-                trainer.append(Trainer(recipe, data, store))
-            return run_fold(trainer[0], fold, cross_fits=cross_fits, seed=fold.seed)
+    def run(places: Iterator[int]) -> Iterator[tuple[int, Arrays]]:
+        if isinstance(recipe.network, Top) and recipe.head is None:
+            # a new head takes seconds on maps that are made once, and its whole backbone would have to travel
+            trainer = Trainer(recipe, data, store)
+            return (
+                (place, run_fold(trainer, folds[place], cross_fits=cross_fits, seed=folds[place].seed))
+                for place in places
+            )
+        return parallel.each(
+            partial(_fold, data, recipe, cross_fits, store),
+            ((place, folds[place]) for place in places),
+            modules=MODULES,
+            name=lambda place: f"{recipe.model}, fold {folds[place].index} of seed {folds[place].seed}",
+            same=networks.arithmetic,
+            after=networks.free,
+        )
 
-        results.append(FoldResult(fold, store.get("transfer-fold", inputs, run, MODULES)))
+    results = []
+    for fold, arrays in zip(folds, store.get_all("transfer-fold", inputs, run, MODULES), strict=True):
+        results.append(FoldResult(fold, arrays))
         if each is not None:
             each(results[-1])
+    _trainers.clear()
     networks.free()
     return results
+
+
+#: The trainer of this process, by what it was made from: folds come one by one, and its networks are slow to build.
+_trainers: dict[str, Trainer] = {}
+
+
+def _fold(data: PictureSet, recipe: Recipe, cross_fits: int, store: Store, fold: Fold) -> Arrays:
+    name = fingerprint([data, recipe.identity, recipe.model])
+    if name not in _trainers:
+        _trainers.clear()
+        _trainers[name] = Trainer(recipe, data, store)
+    return run_fold(_trainers[name], fold, cross_fits=cross_fits, seed=fold.seed)
 
 
 def cross_validate(

@@ -686,6 +686,10 @@ class Backbone:
         self._arrays = arrays
         self._seed = seed
 
+    def __getstate__(self) -> dict[str, object]:
+        # the compiled network stays in its process
+        return {name: value for name, value in self.__dict__.items() if name != "_extract"}
+
     @property
     def spec(self) -> BackboneSpec:
         """What is known of this backbone apart from its weights."""

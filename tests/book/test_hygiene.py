@@ -144,7 +144,7 @@ def test_every_library_pdlib_imports_is_a_dependency_it_names():
 
 
 ORDER = [
-    ("errors", "paths", "locks", "reading", "provenance", "params"),
+    ("errors", "paths", "locks", "reading", "provenance", "parallel", "params"),
     ("patterns", "data", "recordings", "cohort", "synthetic", "chunks"),
     ("preprocessing",),
     ("features", "vowels"),
@@ -159,7 +159,7 @@ ORDER = [
     ("plots", "markup", "diagrams", "figures"),
     ("moments",),
     ("quality", "report", "report_page"),
-    ("execute", "run"),
+    ("execute", "run", "sweep"),
     ("claims",),
     ("measured", "bench"),
     ("own_recordings", "listing"),
