@@ -185,9 +185,7 @@ def signals(lab: Lab) -> Iterator[Trial]:
         kept = book.stored()
         number = rng.choices(list(_SIGNALS), [4, 4, 1, 1])[0]
         process = book.start()
-        try:
-            process.wait(rng.uniform(0.1, lab.span))
-        except subprocess.TimeoutExpired:
+        if _moment(rng, book, process, lab.span):
             process.send_signal(number)
             sent += 1
             done = book.end(process, 120)
@@ -201,6 +199,22 @@ def signals(lab: Lab) -> Iterator[Trial]:
     kept = book.stored()
     trial = lab.heals("run to its end", f"after {sent} signals", book, kept)
     yield trial
+
+
+def _moment(rng: random.Random, book: Book, process: subprocess.Popen, span: float) -> bool:
+    """Wait for a random moment, counted from the start or from the end of the next chapter; False if the run ends first."""
+    there, wanted = len(_copies(book)), rng.choice((0, 0, 1, 2))
+    while process.poll() is None and len(_copies(book)) < there + wanted:
+        time.sleep(0.1)
+    try:
+        process.wait(rng.uniform(0.1, span))
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _copies(book: Book) -> list[Path]:
+    return sorted(book.folder.glob("[0-9]*.ipynb"))
 
 
 def _after_signal(lab: Lab, book: Book, number: int, done: Done, kept: Mapping[str, str], sent: int) -> Trial:
