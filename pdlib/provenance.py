@@ -15,7 +15,8 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -334,23 +335,52 @@ class Store:
         stored = sorted((self.folder / step).glob("*.npz"), key=lambda path: path.stat().st_mtime)
         if not stored:
             return ["nothing stored yet"]
-        with np.load(stored[-1], allow_pickle=False) as latest:
-            return differences(json.loads(str(latest[_META])), parts)
+        for path in reversed(stored):
+            if (latest := _stored_key(path)) is not None:
+                return differences(latest, parts)
+        return ["what is stored is damaged"]
 
 
 _META = "__key_parts__"
+#: Bytes a stored file may unfold to, and how many times its own size; arrays of measured numbers pack to a half at best.
+_LARGEST, _MOST_PACKED = 2**28, 50
 
 
 def _read(target: Path, parts: Mapping) -> Arrays | None:
+    # a damaged file is worth no more than a missing one: it is computed again and replaced
     try:
-        with np.load(target, allow_pickle=False) as stored:
-            if json.loads(str(stored[_META])) != parts:
+        with _opened(target) as stored:
+            if _key(stored) != parts:
                 return None
-            return {name: stored[name] for name in stored.files if name != _META}
-    except FileNotFoundError:
+            found = {name: stored[name] for name in stored.files if name != _META}
+    except Exception:  # NumPy and zipfile raise errors of many types, MemoryError for a size made up among them
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        # a damaged file is worth no more than a missing one: it is computed again and replaced
+    return found if all(isinstance(value, np.ndarray) for value in found.values()) else None
+
+
+@contextmanager
+def _opened(target: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """A stored file for reading; ValueError where it would unfold to more than a result ever does."""
+    with zipfile.ZipFile(target) as packed:
+        unfolded = sum(member.file_size for member in packed.infolist())
+    if unfolded > max(_LARGEST, _MOST_PACKED * target.stat().st_size):
+        raise ValueError(f"{target.name} unfolds to {unfolded:,} bytes")
+    with np.load(target, allow_pickle=False) as stored:
+        yield stored
+
+
+def _key(stored: np.lib.npyio.NpzFile) -> dict:
+    parts = json.loads(str(stored[_META]))
+    if not isinstance(parts, dict):
+        raise ValueError("the key of a stored result is no mapping")
+    return parts
+
+
+def _stored_key(target: Path) -> dict | None:
+    try:
+        with _opened(target) as stored:
+            return _key(stored)
+    except Exception:  # as in `_read`
         return None
 
 
