@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import stat
+import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -457,6 +457,8 @@ def _unsafe(member: zipfile.ZipInfo) -> str | None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is packed otherwise than by deflate"  # others may ask for gigabytes before the first byte
     return "is encrypted" if member.flag_bits & 1 else None
 
 
@@ -488,7 +490,7 @@ def unpack(path: Path, archive: Archive, wanted: dict, entries: pd.DataFrame, ta
                 name = PurePosixPath(member.filename.replace("\\", "/")).name
                 if reason:
                     refused.append(f"{label} {reason}")
-                elif member.is_dir() or is_junk(member.filename):
+                elif name == "" or member.filename.endswith("/") or is_junk(member.filename):
                     continue
                 elif name not in known:
                     refused.append(f"{label} is not of this data set")
@@ -505,7 +507,7 @@ def unpack(path: Path, archive: Archive, wanted: dict, entries: pd.DataFrame, ta
             problems = [
                 _unpack_one(packed, members.get(name), entry, target) for name, entry in wanted.items()
             ]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, EOFError, struct.error) as error:
         raise FetchError(f"{shown} is not a zip archive: {error}", "get the archive again") from error
     return [f"{problem} in {shown}" for problem in problems if problem]
 
@@ -521,7 +523,7 @@ def _unpack_one(
     try:
         with packed.open(member) as stream:
             content = stream.read(entry.size + 1)  # what the header promises need not be what comes
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, zlib.error) as error:
+    except Exception as error:  # zipfile and zlib raise errors of many types for a damaged archive
         return f"{label}: cannot be unpacked: {error}"
     return _settle(content, entry, target)
 

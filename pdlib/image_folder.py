@@ -7,9 +7,7 @@ set twice, stops the reading with its name. A copy that ends up in training and 
 from __future__ import annotations
 
 import hashlib
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +24,14 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 SIZES = (16, 1024)  # pixels
 MAX_PIXELS = 120_000_000  # of a file; more than a phone's largest photograph (108 megapixels)
+MAX_DECODED = 40_000_000  # pixels held in memory; a JPEG is made smaller while it is decoded, others are not
+BAND = 1_000_000  # pixels converted at a time
 MIN_SIDE = 16  # pixels of a file's shorter side; below, a face is a few blots
 AT_LEAST = 2  # pictures per class: one to learn from, one to be tested on
 # Kept beside pictures by cameras, file managers and annotators; surely none of them is a picture.
 JUNK = ("thumbs.db", "desktop.ini", "picasa.ini", "icon\r")
 JUNK_FOLDERS = ("__macosx", "@eadir")
 SIDECARS = (".csv", ".json", ".md", ".txt", ".xml", ".xmp", ".yaml", ".yml")
-
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what Pillow raises
 
 
 # ── one picture ────────────────────────────────────────────────────────────────────────────────────────
@@ -80,6 +78,9 @@ def _read(path: Path, shown: str, size: int) -> NDArray[np.uint8]:
             _check_header(image, shown)
             # A JPEG can be decoded at an eighth of its size; twice the wanted size is left to average.
             image.draft(None, (2 * size, 2 * size))
+            width, height = image.size
+            if width * height > MAX_DECODED:
+                raise _too_large(shown, f"{width} × {height} pixels", MAX_DECODED)
             return _square(_rgb(ImageOps.exif_transpose(image)), size)
 
 
@@ -95,16 +96,18 @@ def _damage_named(shown: str) -> Iterator[None]:
         raise _too_large(shown, str(error)) from error
     except PermissionError as error:
         raise DataError(f"{shown} may not be read", "change its permissions, or move it away") from error
-    except _BROKEN as error:
+    except DataError:
+        raise
+    except Exception as error:  # Pillow and its decoders raise errors of many types
         raise DataError(
             f"{shown} is cut off or damaged ({str(error).rstrip('.')})",
             "copy it again from where it is whole, or move it away",
         ) from error
 
 
-def _too_large(shown: str, found: str) -> DataError:
+def _too_large(shown: str, found: str, most: int = MAX_PIXELS) -> DataError:
     return DataError(
-        f"{shown} is too large: {found}; at most {MAX_PIXELS / 1e6:.0f} megapixels are read",
+        f"{shown} is too large: {found}; at most {most / 1e6:.0f} megapixels are read",
         "check that it is a photograph, and scale it down",
     )
 
@@ -126,6 +129,16 @@ def _check_header(image: Image.Image, shown: str) -> None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    """The picture in RGB; band by band, for the steps in between take several times its memory."""
+    width, height = image.size
+    rows = max(1, BAND // width)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, height, rows):
+        whole.paste(_rgb_band(image.crop((0, top, width, min(top + rows, height)))), (0, top))
+    return whole
+
+
+def _rgb_band(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow cuts 16-bit greys off at 255 when it converts them.
         values = np.asarray(image).astype(np.int64)

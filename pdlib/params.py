@@ -33,6 +33,7 @@ _ALLOWED = "int, float, str, bool, Literal[...], list[int], list[str], and any o
 _LONGEST = 100_000  # characters of a profile, a value or a parameters cell; YAML is read slowly
 _LARGEST = 4 * 2**20  # bytes of a notebook without outputs; the largest of the book has 0.1 MB
 _MOST_MINUTES = 1e6
+_DEEPEST = 40  # levels of a parameters cell's syntax
 _SHOWN = 200  # characters of a value in a message
 _NAME = re.compile(r"(\d{2})_[a-z0-9_]+\.ipynb")
 
@@ -171,6 +172,8 @@ def parse_parameters(source: str, where: str) -> dict[str, Parameter]:
         ) from error
     except (ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:  # zero bytes, surrogates, nests
         raise ParameterError(f"{where}: the parameters cell is not Python ({error or 'nested too deeply'})") from error
+    if _depth(tree) > _DEEPEST:
+        raise ParameterError(f"{where}: the parameters cell is nested too deeply", "write plain values")
     found: dict[str, Parameter] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module in ("typing", "__future__"):
@@ -193,13 +196,22 @@ def parse_parameters(source: str, where: str) -> dict[str, Parameter]:
             default = ast.literal_eval(node.value)
         except (ValueError, TypeError, RecursionError, MemoryError) as error:
             raise ParameterError(
-                f"{where}: the default of {name!r} is not a plain value: {line}",
+                f"{where}: the default of {name!r} is not a plain value: {ast.get_source_segment(source, node.value)}",
                 "write a number, text, True, False, None or a list of these",
             ) from error
         kind = _type_of(node.annotation, f"{where}: parameter {name!r}")
         parameter = Parameter(name, annotation, kind, default, help_text)
         found[name] = Parameter(name, annotation, kind, checked(parameter, default, where), help_text)
     return found
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of a syntax tree; counted one by one, for what Python has parsed may be too deep to walk down into."""
+    level, depth = [tree], 0
+    while level and depth <= _DEEPEST:
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+    return depth
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -219,7 +231,7 @@ def _type_of(node: ast.expr, where: str) -> Any:
             return list[_SCALARS[node.slice.id]]  # type: ignore[misc]
         if node.value.id == "Literal":
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-            if all(isinstance(i, ast.Constant) and isinstance(i.value, str | int | bool) for i in items):
+            if items and all(isinstance(i, ast.Constant) and isinstance(i.value, str | int | bool) for i in items):
                 return Literal[tuple(i.value for i in items)]  # type: ignore[misc, union-attr]
     raise ParameterError(f"{where} has the type {ast.unparse(node)}", f"allowed are {_ALLOWED}")
 

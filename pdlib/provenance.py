@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -395,7 +396,7 @@ class Store:
         for path in sorted(stored, key=lambda path: path.stat().st_mtime, reverse=True):
             if found := _read_whole(path):
                 return differences(found[0], parts)
-        return ["nothing stored yet"]
+        return ["what is stored is damaged" if stored else "nothing stored yet"]
 
 
 def _refuse_unwritable(target: Path) -> None:
@@ -408,6 +409,8 @@ def _refuse_unwritable(target: Path) -> None:
 
 _META = "__key_parts__"
 _CONTENT = "__content__"
+#: Bytes a stored file may unfold to, and how many times its own size; arrays of measured numbers pack to a half at best.
+_LARGEST, _MOST_PACKED = 2**28, 50
 
 
 def _read(target: Path, parts: Mapping) -> Arrays | None:
@@ -421,13 +424,22 @@ def _read_whole(target: Path) -> tuple[dict, Arrays] | None:
     A zip's own sums do not do: numpy stops reading when an array is full, before its sum is compared.
     """
     try:
+        _refuse_bomb(target)
         with np.load(target, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         parts, content = json.loads(str(arrays.pop(_META))), str(arrays.pop(_CONTENT))
-        return (parts, arrays) if fingerprint(arrays) == content else None
+        return (parts, arrays) if isinstance(parts, dict) and fingerprint(arrays) == content else None
     except Exception:  # zipfile, zlib and numpy each have a dozen ways to stumble over a wrong byte
         # a damaged file is worth no more than a missing one: it is computed again and replaced
         return None
+
+
+def _refuse_bomb(target: Path) -> None:
+    """ValueError where a stored file would unfold to more than a result ever does."""
+    with zipfile.ZipFile(target) as packed:
+        unfolded = sum(member.file_size for member in packed.infolist())
+    if unfolded > max(_LARGEST, _MOST_PACKED * target.stat().st_size):
+        raise ValueError(f"{target.name} unfolds to {unfolded:,} bytes")
 
 
 def _check(step: str, result: Arrays) -> None:

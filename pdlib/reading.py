@@ -31,6 +31,8 @@ def read_text(path: Path | str, way_out: str, most: int = LARGEST_TEXT) -> str:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # a folder; or a pipe, which would be waited for
+            raise DataError(f"cannot read {shown(path)}: it is no file", way_out)
         with path.open("rb") as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError

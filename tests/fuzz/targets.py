@@ -425,3 +425,668 @@ def _read_registry(folder: Path, out: Path) -> None:
     found = data.differences(folder, entries)
     want(len(found.missing) + len(found.wrong) == len(entries), "nothing of it is there")
     found.sentence()
+
+
+# ── values, cells, profiles, notebooks ─────────────────────────────────────────────────────────────────
+_CELL = b"""# values of one run
+from typing import Literal
+profile: str = "quick"  # name printed on the page
+cohort: str = "auto"  # auto, real, synthetic or a folder
+seed: int = 0  # folds and weights
+sizes: list[int] = [96, 122]  # pixels
+rate: float | None = None  # of learning
+kind: Literal["a", "b", 3] = "a"  # which
+names: list[str] = ["x"]  # of models
+fast: bool = True  # whether
+"""
+_PROFILE = b"""about: For tests.
+all:
+  seed: 3
+  sizes: [64]
+chapters:
+  "01": {rate: 1e-3, fast: false}
+minutes: {"01": 0.5}
+"""
+_VALUES = (
+    b"seed=7", b"seed=-1", b"rate=1e-3", b"rate=.5", b"sizes=[1, 2, 3]", b"kind=b", b"kind=3", b'names=["a=b", c]', b"fast=false",
+    b"cohort=~/voices", b"cohort='7'", b"rate=null", b"seed: 7", b"sizes=\n- 1\n- 2",
+)  # fmt: skip
+_LAUGHS = b"a: &a [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (b, b, b", ".join([b"*%c" % a] * 10)) for a, b in zip(b"abcdefgh", b"bcdefghi", strict=True)
+)
+_YAML = (
+    b"!!python/object/apply:os.mkdir ['../tripped']", b"!!python/name:os.system", b"!!python/object/new:os.mkdir {args: ['../tripped']}",
+    b"&a [*a]", b"&a {x: *a}", _LAUGHS, b"[" * 500, b"[" * 50_000, b"{" * 50_000, b"- " * 5000, b"? " * 5000, b"9" * 5000, b"-" * 90_000,
+    b"!!int x", b"!!float x", b"!!bool x", b"!!timestamp 2001-99-99", b"!!timestamp x", b"!!binary x", b"!!binary \xff", b"!!set {a}",
+    b"!!omap [a]", b"!!pairs [a: 1]", b"!!null x", b"!!str [a]", b"!!seq a", b"!!map a", b"{[1]: 2}", b"{{a: 1}: 2}", b"{? [a] : b}",
+    b"{a: 1, a: 2}", b"%YAML 9.9\n---\na", b"--- a\n--- b", b"'\n", b'"\\ud800"', b'"\\x00"', b'"\\U0010ffff"', b"\xed\xa0\x80", b"|9\n a", b"> \n\n a",
+    b"1e999", b"-1e999", b".", b"+", b"0x10", b"0o7", b"1_0", b"1:30", b"2001-01-01", b"~", b"<<: {a: 1}", b"{<<: *x}", b"!x y", b"!<tag:x> y", b"@", b"`", b"%",
+    b"\t- a", b"a: b: c", b"x" * 200_000, b"[" + b"1, " * 40_000 + b"]", b"\n".join(b"a%d: 1" % k for k in range(9000)), b"9" * 400, b"\xff\xfea\0",
+)  # fmt: skip
+
+
+def _notebook_of(*cells: dict, metadata: object = None) -> dict:
+    return {
+        "cells": [{"id": f"c{k}", "metadata": {}, **cell} for k, cell in enumerate(cells)],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}} | (metadata or {}),
+        "nbformat": 4, "nbformat_minor": 5,
+    }  # fmt: skip
+
+
+def _code(source: str, *tags: str, outputs: tuple = ()) -> dict:
+    return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)} if tags else {}, "outputs": list(outputs),
+            "execution_count": 1 if outputs else None}  # fmt: skip
+
+
+@cache
+def _chapter() -> bytes:
+    title = {"cell_type": "markdown", "source": "# 1. One\n\nWords."}
+    return json.dumps(_notebook_of(title, _code(_CELL.decode(), "parameters"), _code("import numpy as np\nseed"))).encode()
+
+
+def _book(content: bytes, folder: Path, profile: bytes = _PROFILE) -> None:
+    (folder / "notebooks" / "profiles").mkdir(parents=True)
+    (folder / "notebooks" / "01_one.ipynb").write_bytes(content)
+    (folder / "notebooks" / "profiles" / "small.yaml").write_bytes(profile)
+
+
+def _check_values(chapters: dict, values: dict) -> None:
+    """What was resolved is of the types that the chapter declares."""
+    kinds = {"int": int, "float": int | float | None, "str": str, "bool": bool, "list": list, "Lite": str | int, None: object}
+    for number, chapter in chapters.items():
+        for name, parameter in chapter.parameters.items():
+            value, kind = values[number][name], parameter.annotation[:4].rstrip("[")
+            kind = next((k for k in kinds if k and k.startswith(kind[:4])), None)
+            want("None" in parameter.annotation or isinstance(value, kinds[kind]), f"a parameter is {parameter.annotation[:4]}")
+            want(not isinstance(value, float) or np.isfinite(value), "a number is finite")
+        json.dumps(values[number], allow_nan=False).encode("utf-8")
+
+
+def _texts() -> st.SearchStrategy[bytes]:
+    free = st.text(max_size=30).map(lambda t: t.encode("utf-8", "surrogatepass"))
+    names = st.sampled_from((b"seed", b"sizes", b"rate", b"kind", b"names", b"fast", b"cohort", b"profile", b"sede", b"", b"x" * 50_000))
+    valued = st.builds(lambda n, v: n + b"=" + v, names, st.one_of(free, _one_of(*_YAML), _one_of(*TOKENS)))
+    return st.one_of(mutated(_VALUES, text=True), valued, free, st.lists(_one_of(*_VALUES), max_size=3).map(b"\x1e".join))
+
+
+@target("values", 1900, "values", _texts, lambda: _VALUES[0])
+def _read_values(folder: Path, out: Path) -> None:
+    from pdlib import params
+
+    text = (folder / "values").read_bytes().decode("utf-8", "surrogateescape")  # as the command line gets it
+    chapters = _read_book_once()
+    given = params.parse_assignments(text.split("\x1e"))
+    profile = params.Profile("small", "", {}, {}, {})
+    values = params.resolve(chapters, profile, given, list(chapters))
+    _check_values(chapters, values)
+    if "cohort" in given:
+        from pdlib.paths import as_folder
+
+        as_folder(values["01"]["cohort"])
+
+
+@cache
+def _read_book_once() -> dict:
+    import tempfile
+
+    from pdlib import params
+
+    with tempfile.TemporaryDirectory() as folder:
+        _book(_chapter(), Path(folder))
+        return params.read_chapters(params.Project(Path(folder)))
+
+
+def _cells_of_parameters() -> st.SearchStrategy[bytes]:
+    values = (b"1+1", b"__import__('os').mkdir('../tripped')", b"{[]: 1}", b"{1: [2]}", b"(" * 300 + b")" * 300, b"[" * 90 + b"]" * 90,
+              b"-" * 5000 + b"1", b"1" + b"+1" * 5000, b"not " * 3000 + b"1", b"'\\ud800'", b"'\\x00'", b"9" * 5000, b"0x" + b"f" * 5000,
+              b"1e999", b"1j", b"...", b"b'x'", b"f'{1}'", b"'a' 'b'", b"{*()}", b"[*[1]]", b"lambda: 1", b"[x for x in ()]", b"-1", b"True", b"None",
+              b"(y := 1)", b"set()", b'"""\n"""', b"'" + b"x" * 90_000 + b"'", b"1 if 1 else 2", b"-'x'", b"1 + 1j")  # fmt: skip
+    kinds = (b"int", b"float", b"str", b"bool", b"list[int]", b"list[str]", b"list[list[int]]", b"int | None", b"None | int", b"int" + b" | None" * 60,
+             b"int" + b" | None" * 3000, b"Literal['a']", b"Literal[()]", b"Literal[1, True]", b"Literal['a', 'a']", b"Literal", b"Literal[-1]",
+             b"Literal[" + b"'x', " * 9000 + b"]", b"Literal['\\ud800']", b"Any", b"'int'", b"x.y", b"list", b"list[()]", b"dict[str, int]", b"1")  # fmt: skip
+    line = st.builds(lambda k, v: b"seed: " + k + b" = " + v + b"  # of it\n", _one_of(*kinds), _one_of(*values))
+    other = (b"", b"import os\n", b"from os import path\n", b"from typing import *\n", b"x = 1  # y\n", b"del x\n", b"x: int\n", b"if 1:\n  x: int = 1  # y\n",
+             b"\x0c\nx: int = 1  # y\n", b"x: int = \\\n1  # y\n", b"x: int = (\n1  # y\n)\n", b"seed: int = 1  # \xe2\x80\xa8 y\n", b"\xe2\x80\xa8", b"@" * 99, b"$", b"'''", b"(" * 99,
+             b"x: int = 1  # y\n" * 6000, b"# y\n" * 30_000, b"# coding: utf-7\nx: int = 1  # y\n", b"\tx: int = 1  # y\n", b"x: int = 1 # y\n  z: int = 1 # y\n",
+             b"\0", b"\r", b"x: int = 1  # y\rz: int = 2  # y", b"\\", b"\xef\xbb\xbfx: int = 1  # y\n", b"caf\xc3\xa9: int = 1  # y\n", b"\xef\xac\x81: int = 1  # y\n")  # fmt: skip
+    return st.one_of(mutated([_CELL], text=True), mutated([_CELL], text=True), line, _one_of(*other))
+
+
+@target("cells", 1500, "cell", _cells_of_parameters, lambda: _CELL)
+def _read_cell(folder: Path, out: Path) -> None:
+    from pdlib.params import parse_parameters
+
+    text = (folder / "cell").read_bytes().decode("utf-8", "surrogatepass" if b"\xed" in (folder / "cell").read_bytes() else "replace")
+    for name, parameter in parse_parameters(text, "01_one.ipynb").items():
+        want(name == parameter.name and name.isidentifier() and bool(parameter.help), "a parameter has a name and says what it is")
+
+
+def _profiles() -> st.SearchStrategy[bytes]:
+    inside = st.builds(
+        lambda head, v: head + v, st.sampled_from((b"", b"all: ", b"chapters: ", b"minutes: ", b"about: ", b'chapters: {"01": ', b"all:\n  seed: ", b"minutes:\n  1: ")),
+        _one_of(*_YAML),
+    )  # fmt: skip
+    return st.one_of(mutated([_PROFILE], text=True), mutated([_PROFILE], text=True), inside)
+
+
+@target("profile", 1300, lambda content, folder: _book(_chapter(), folder, content), _profiles, lambda: _PROFILE)
+def _read_profile(folder: Path, out: Path) -> None:
+    from pdlib import params
+
+    profile = params.load_profile("small", params.Project(folder))
+    want(all(np.isfinite(m) and m >= 0 for m in profile.minutes.values()), "minutes are times")
+    chapters = _read_book_once()
+    _check_values(chapters, params.resolve(chapters, profile, {}, list(chapters)))
+
+
+def _json_values() -> st.SearchStrategy[object]:
+    plain = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8),
+                      st.sampled_from(("../../x", "\ud800", "\0", "01", "08", "parameters", "x" * 3000)))  # fmt: skip
+    return st.recursive(plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)), max_leaves=6)
+
+
+def _places(node: object, at: tuple = ()) -> list[tuple]:
+    found = [at]
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        found += _places(value, (*at, key))
+    return found
+
+
+def in_json(whole: object) -> st.SearchStrategy[bytes]:
+    """A JSON text with one or two of its values replaced or taken out."""
+    places = [place for place in _places(whole) if place]
+    change = st.tuples(st.integers(0, len(places) - 1), st.one_of(st.just(...), _json_values()))
+
+    def spoilt(changes: list[tuple[int, object]]) -> bytes:
+        node = json.loads(json.dumps(whole))
+        for which, value in changes:
+            parent = node
+            try:
+                for key in places[which][:-1]:
+                    parent = parent[key]
+                if value is ...:
+                    del parent[places[which][-1]]
+                else:
+                    parent[places[which][-1]] = value
+            except (TypeError, KeyError, IndexError):
+                continue  # an earlier change took its place away
+        return json.dumps(node).encode()
+
+    return st.lists(change, min_size=1, max_size=2).map(spoilt)
+
+
+def _chapters() -> st.SearchStrategy[bytes]:
+    whole = json.loads(_chapter())
+    other = (
+        b"", b"{}", b"[]", b"null", b"1", b"nan", b"[" * 100_000, b'{"a":' * 50_000, b'{"nbformat": 99999999999999999999}', b'{"nbformat": 3, "worksheets": [{"cells": [{}]}]}',
+        b'{"nbformat": 2, "worksheets": 1}', b'{"nbformat": 1, "cells": [1]}', b'{"nbformat": 4, "nbformat_minor": -1, "metadata": {}, "cells": []}', b"x" * 5_000_000,
+        _chapter().replace(b"One", b"\\ud800"), _chapter().replace(b"import numpy", b"\\udfff"), b'{"cells": ' + b"[1," * 3000 + b"1" + b"]" * 3000 + b"}",
+        json.dumps(_notebook_of(*[{"cell_type": "markdown", "source": "x"}] * 20_000)).encode(),
+    )  # fmt: skip
+    return st.one_of(in_json(whole), in_json(whole), mutated([_chapter()], text=True), st.integers(0, 9).flatmap(lambda n: _one_of(*other) if n == 9 else in_json(whole)))
+
+
+@target("chapter", 900, _book, _chapters, _chapter, cost=20.0)
+def _read_chapter(folder: Path, out: Path) -> None:
+    from pdlib import claims, params, run
+
+    project = params.Project(folder)
+    for chapter in params.read_chapters(project).values():
+        run.source_hash(chapter)
+        run.imports(chapter)
+        run.data_files(chapter)
+        claims.shown_in(chapter)
+        want(all(isinstance(need, str) for need in chapter.needs), "a chapter needs numbers of chapters")
+        chapter.title.encode("utf-8")
+
+
+# ── pictures ───────────────────────────────────────────────────────────────────────────────────────────
+@cache
+def _pictures() -> tuple[bytes, ...]:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    grey = np.kron(rng.integers(0, 255, (6, 5), dtype=np.uint8), np.ones((5, 5), np.uint8))
+    colour = Image.fromarray(np.stack([grey, grey[::-1], grey], axis=-1))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return (
+        saved(colour, "PNG"), saved(colour, "JPEG", exif=exif), saved(colour, "JPEG", progressive=True), saved(colour, "BMP"),
+        saved(colour, "WEBP", lossless=True), saved(colour.convert("P"), "PNG", transparency=3), saved(colour.convert("RGBA"), "PNG"),
+        saved(Image.fromarray(grey.astype(np.uint16) * 200), "PNG"), saved(colour.convert("CMYK"), "JPEG"), saved(colour.convert("1"), "PNG"),
+        saved(colour, "PNG", save_all=True, append_images=[colour.rotate(90)]), saved(colour.convert("P"), "BMP"), saved(colour, "GIF"), saved(colour, "TIFF"),
+    )  # fmt: skip
+
+
+def png(width: int, height: int, *, depth: int = 8, colour: int = 2, data: bytes = b"", chunks: tuple[tuple[bytes, bytes], ...] = (), interlaced: int = 0) -> bytes:
+    """A PNG whose header promises what it likes, every check sum right."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunk(k, b) for k, b in chunks) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def zeros(count: int) -> bytes:
+    """So many zero bytes, deflated; made in pieces."""
+    packer, made = zlib.compressobj(9), []
+    for start in range(0, count, 2**20):
+        made.append(packer.compress(bytes(min(2**20, count - start))))
+    return b"".join(made) + packer.flush()
+
+
+@cache
+def _bombs() -> tuple[bytes, ...]:
+    text = zlib.compress(bytes(2**27), 9)
+    return (
+        png(10_000, 10_000, data=zeros(30_010_000)), png(6_300, 6_300, colour=6, data=zeros(6_300 * (4 * 6_300 + 1))),
+        png(6_300, 6_300, depth=16, colour=0, data=zeros(6_300 * (2 * 6_300 + 1))), png(6_300, 6_300, colour=6, data=zeros(4 * 10**7), interlaced=1),
+        png(10_900, 10_900, colour=6, data=zeros(10**6)), png(2**31 - 1, 2**31 - 1), png(2**32 - 1, 1), png(0, 0), png(1, 2**31 - 1), png(3_000_000, 30, data=zeros(3 * 10**8)),
+        png(20, 20, chunks=((b"zTXt", b"x\0\0" + text),), data=zeros(1220)), png(20, 20, chunks=((b"iTXt", b"x\0\1\0\0\0" + text),), data=zeros(1220)),
+        png(20, 20, chunks=((b"iCCP", b"x\0\0" + text),), data=zeros(1220)), png(20, 20, chunks=((b"acTL", b"\xff" * 8),), data=zeros(1220)),
+        png(20, 20, chunks=((b"eXIf", b"II*\0\xff\xff\xff\xff"),), data=zeros(1220)), png(20, 20, chunks=((b"eXIf", b"MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\0\3\xff\xff\xff\xff"),), data=zeros(1220)),
+        png(20, 20, chunks=((b"tRNS", b"\0" * 300),), data=zeros(1220)), png(20, 20, colour=3, data=zeros(420)), png(20, 20, colour=7), png(20, 20, depth=3),
+        png(20, 20, chunks=((b"tEXt", b"x" * 2**20),) * 70, data=zeros(1220)), png(6_000, 6_000, colour=3, data=zeros(6_000 * 6_001), chunks=((b"PLTE", bytes(768)), (b"tRNS", b"\0"))),
+        b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\xff\xff\xff\x0f" + bytes(8), b"RIFF\x1a\0\0\0WEBPVP8X\x0a\0\0\0\x12\0\0\0\xfe\x3f\0\xfe\x3f\0" + bytes(8),
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 54, 40, 6000, -6000, 1, 32, 0, 0, 0, 0, 0, 0), b"BM" + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 1, 0, 0, 0, 2**31 - 1, 0),
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 1078, 40, 6000, 6000, 1, 8, 1, 0, 0, 0, 256, 0) + bytes(1024) + b"\0\1",
+    )  # fmt: skip
+
+
+def scans(width: int, height: int, count: int) -> bytes:
+    """A progressive JPEG of one grey, with a scan that adds nothing as often as asked."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (width, height), 128).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * count + b"\xff\xd9"
+
+
+def _images() -> st.SearchStrategy[bytes]:
+    sizes = st.sampled_from((0, 1, 15, 16, 25, 6000, 65535, 2**31 - 1, 2**32 - 1))
+    headers = st.builds(png, sizes, sizes, depth=st.sampled_from((1, 2, 4, 8, 16, 0)), colour=st.integers(0, 7), data=st.one_of(st.just(zeros(3000)), st.binary(max_size=40)),
+                        interlaced=st.integers(0, 2))  # fmt: skip
+    general = mutated(_pictures())
+    return st.one_of(general, general, general, headers, st.integers(0, 19).flatmap(lambda n: _one_of(*_bombs(), scans(6000, 6000, 400)) if n == 19 else general))
+
+
+@target("picture", 1400, "picture.jpg", _images, lambda: _pictures()[0], cost=8.0)
+def _read_picture(folder: Path, out: Path) -> None:
+    from pdlib.image_folder import read_image
+
+    found = read_image(folder / "picture.jpg", 48)
+    want(found.shape == (48, 48, 3) and found.dtype == np.uint8, "a picture is a square in RGB")
+
+
+_FACE_NAMES = ("a.png", "b.PNG", "c.jpeg", ".hidden.png", "Thumbs.db", "notes.txt", "d.exe", "e", "é.png", "=f.png", "[red].png", "\x1b[2J.png", "x" * 240 + ".png", "con.png",
+               "\udcff.png", " .png", "..png", "g.png.", "\n.png")  # fmt: skip
+
+
+def _lay_folder(content: bytes, folder: Path) -> None:
+    """Two folders of pictures and what else lies there, as the JSON in ``content`` tells."""
+    told = json.loads(content)
+    root = folder / "faces"
+    root.mkdir()
+    for k, (where, name, what) in enumerate(told):
+        at = root / where if where else root
+        path = at / name
+        try:
+            at.mkdir(exist_ok=True)
+            if path.is_symlink() or path.exists():
+                continue
+            if what == "out":
+                path.symlink_to("/etc/hostname")
+            elif what == "loop":
+                path.symlink_to(path.name)
+            elif what == "folder":
+                path.mkdir()
+            elif what == "pipe":
+                import os
+
+                os.mkfifo(path)
+            else:
+                rng = np.random.default_rng(k if what == "new" else 0)
+                rows = b"".join(b"\0" + rng.bytes(60) for _ in range(20))
+                path.write_bytes(b"" if what == "empty" else png(20, 20, data=zlib.compress(rows)))
+        except OSError:
+            continue  # a name this system cannot have
+
+
+def _folders() -> st.SearchStrategy[bytes]:
+    whole = [["one", "a.png", "new"], ["one", "b.png", "new"], ["two", "a.png", "new"], ["two", "b.png", "new"]]
+    entry = st.tuples(
+        st.sampled_from(("one", "two", "", "three", "__MACOSX", "é")), st.sampled_from(_FACE_NAMES),
+        st.sampled_from(("new", "new", "same", "empty", "out", "loop", "folder", "pipe")),
+    )  # fmt: skip
+    return st.lists(entry, max_size=3).map(lambda more: json.dumps(whole + [list(e) for e in more]).encode())
+
+
+@target("faces", 400, _lay_folder, _folders, lambda: json.dumps([[n, f, "new"] for n in ("one", "two") for f in ("a.png", "b.png")]).encode(), cost=8.0)
+def _read_faces(folder: Path, out: Path) -> None:
+    from pdlib.image_folder import read_image_folder, write_image_folder
+
+    found, classes = read_image_folder(folder / "faces", 32)
+    want(found.pictures.shape[1:] == (32, 32, 3) and len(found.names) == len(found.pictures) >= 4, "pictures are squares")
+    want(len(set(found.names)) == len(found.names), "each picture has a name of its own")
+    write_image_folder(found, out / "copy", classes)
+
+
+# ── archives ───────────────────────────────────────────────────────────────────────────────────────────
+_SOUND = {"HC_AH/a.wav": b"hello", "PD_AH/b.wav": b"world"}
+
+
+@cache
+def _zips() -> tuple[bytes, ...]:
+    stored = io.BytesIO()
+    with zipfile.ZipFile(stored, "w") as file:
+        for name, content in _SOUND.items():
+            file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return packed({"HC_AH/a.wav": b"hello"}), packed({"HC_AH/a.wav": b"hello", "__MACOSX/._a.wav": b"x"}), stored.getvalue()
+
+
+def _strange_zip(members: list[tuple[str, str]]) -> bytes:
+    buffer = io.BytesIO()
+    kinds = {"stored": zipfile.ZIP_STORED, "bz2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+    import warnings
+
+    with zipfile.ZipFile(buffer, "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two members of one name
+        for name, what in members:
+            info = zipfile.ZipInfo("x", (1980, 1, 1, 0, 0, 0))
+            info.filename = info.orig_filename = name
+            info.compress_type = kinds.get(what, zipfile.ZIP_DEFLATED)
+            info.external_attr = {"link": 0o120777 << 16, "device": 0o020666 << 16, "pipe": 0o010666 << 16}.get(what, 0o100644 << 16)
+            file.writestr(info, bytes(2**24) if what == "large" else b"/etc/passwd" if what == "link" else b"hello", info.compress_type)
+    return buffer.getvalue()
+
+
+def _archives() -> st.SearchStrategy[bytes]:
+    names = ("a.wav", "HC_AH/a.wav", "../a.wav", "../../x/a.wav", "/tmp/a.wav", "C:\\a.wav", "..\\a.wav", "a.wav/", "./a.wav", "a.wav/../../a.wav", "HC_AH/b.wav", ".a.wav",
+             "__MACOSX/a.wav", "x" * 60_000 + "/a.wav", "é/a.wav", "", ".", "/", "//a.wav", "a.wav ", "A.WAV", "con", "a\0.wav", "canary.json", "../canary.json")  # fmt: skip
+    member = st.tuples(st.sampled_from(names), st.sampled_from(("plain", "plain", "stored", "bz2", "lzma", "link", "device", "pipe", "large")))
+    odd = st.lists(member, min_size=1, max_size=3).map(_strange_zip)
+    lzma = _strange_zip([("HC_AH/a.wav", "lzma")]).replace(b"\x00\x00\x80\x00", b"\xff\xff\xff\xff")
+    other = (b"", b"PK\5\6" + bytes(18), b"PK\5\6" + b"\xff" * 18, b"PK\3\4", packed({f"x{k}.wav": b"" for k in range(30_000)}), lzma, b"PK\6\6" + b"\xff" * 52 + b"PK\6\7" + bytes(16) + b"PK\5\6" + b"\xff" * 16 + b"\0\0")
+    return st.one_of(mutated(_zips()), mutated(_zips(), most=6), odd, st.integers(0, 9).flatmap(lambda n: _one_of(*other) if n == 9 else odd))
+
+
+def _lay_archive(content: bytes, folder: Path) -> None:
+    (folder / "HC_AH.zip").write_bytes(content)
+    (folder / "PD_AH").mkdir()
+    (folder / "PD_AH" / "b.wav").write_bytes(b"world")
+
+
+@target("archive", 1500, _lay_archive, _archives, lambda: _zips()[0])
+def _read_archive(folder: Path, out: Path) -> None:
+    import pandas as pd
+
+    from pdlib import data
+
+    rows = list(csv.DictReader(io.StringIO(_REGISTRY.decode())))
+    entries = pd.DataFrame(rows).astype({"size": int})
+    archives = [data.Archive(1, "HC_AH.zip", ""), data.Archive(2, "PD_AH.zip", "")]
+    try:
+        data.fetch(out / "target", folder, progress=False, archives=archives, entries=entries)
+    finally:
+        there = {p.relative_to(out / "target").as_posix() for p in (out / "target").rglob("*") if p.is_file() and ".partial" not in p.parts}
+        want(there <= set(_SOUND), f"only files of the registry are unpacked, not {sorted(there - set(_SOUND))}")
+        want(all((out / "target" / name).read_bytes() == _SOUND[name] for name in there), "what is unpacked is right")
+    want(there == set(_SOUND), "all files are there")
+
+
+# ── the store ──────────────────────────────────────────────────────────────────────────────────────────
+_ARRAYS = {"weights": np.arange(600, dtype=np.float32).reshape(20, 30), "names": np.array(["HC-01", "PD-01"]), "score": np.float64(0.5)}
+
+
+@cache
+def _stored() -> tuple[bytes, str]:
+    """A result of the store as it lies on the disk, and its file's name."""
+    import tempfile
+
+    from pdlib.provenance import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        Store(Path(folder)).get("fold", {"seed": 1}, lambda: dict(_ARRAYS), ["errors"])
+        path = next(Path(folder).rglob("*.npz"))
+        return path.read_bytes(), path.name
+
+
+def _array_file(descr: str = "<f4", shape: str = "(20, 30)", data: bytes = bytes(2400), version: int = 1, raw: bytes | None = None) -> bytes:
+    text = raw if raw is not None else f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode() + b"\n"
+    size = struct.pack("<H", len(text) % 65536) if version == 1 else struct.pack("<I", len(text))
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text + data
+
+
+def _entries() -> st.SearchStrategy[bytes]:
+    whole, _ = _stored()
+    with zipfile.ZipFile(io.BytesIO(whole)) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    arrays = st.builds(
+        _array_file,
+        st.sampled_from(("'<f4'", "'|O'", "'<f8'", "'<U9999999'", "'S0'", "'V1'", "[('a', '<f4')]", "'<M8[s]'", "'x'", "1", "'<c16'", "'|b1'", "'" + "x" * 9000 + "'")),
+        st.sampled_from(("(20, 30)", "(2147483648,)", "(1000000000000,)", "(-1,)", "(0,)", "()", "(1, 10**9)", "(True,)", "(1.5,)", "'x'", "(99999999999999999999999,)", "(" + "1," * 40 + ")", "(20, 30, 1)")),
+        st.sampled_from((bytes(2400), b"", PICKLE, bytes(10))), st.sampled_from((1, 2, 3, 9)),
+        st.sampled_from((None, None, None, b"", b"{", b"(" * 9000, b"{'descr': " + b"[" * 5000, b"\xff" * 50, b"__import__('os').mkdir('../tripped')\n", b"{" * 200_000, b"9" * 9000)),
+    )  # fmt: skip
+    in_member = st.tuples(st.sampled_from(sorted(parts)), arrays).map(lambda pair: packed(parts | {pair[0]: pair[1]}, 1))
+    spoilt = st.sampled_from(sorted(parts)).flatmap(lambda name: mutated([parts[name]]).map(lambda c: packed(parts | {name: c}, 1)))
+    deep = _array_file("'<U200000'", "()", ("[" * 200_000).encode("utf-32-le"))
+    other = (
+        b"", PICKLE, b"PK\5\6" + bytes(18), parts["weights.npy"], packed({}), packed(parts | {"x.npy": PICKLE}), packed(parts | {"x": b"y"}), packed(parts | {"../../x.npy": parts["score.npy"]}),
+        packed({k: v for k, v in parts.items() if "key" not in k}), packed(parts | {"weights.npy": PICKLE}), packed(parts | {"__key_parts__.npy": deep}),
+        packed(parts | {"__key_parts__.npy": _array_file("'|O'", "()", PICKLE)}), _great_member(parts),
+        _array_file("'|O'", "()", PICKLE), packed(parts)[:-30], whole + b"x", _strange_zip([("weights.npy", "lzma")]), _strange_zip([("weights.npy", "bz2"), ("weights.npy", "stored")]),
+    )  # fmt: skip
+    return st.one_of(mutated([whole]), in_member, in_member, spoilt, st.integers(0, 9).flatmap(lambda n: _one_of(*other) if n == 9 else in_member))
+
+
+def _great_member(parts: dict[str, bytes]) -> bytes:
+    """An entry whose array unfolds from two megabytes to two thousand."""
+    head = _array_file("'<f8'", "(250000000,)", b"")
+    size = 2_000_000_000
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body, crc = [packer.compress(head)], zlib.crc32(head)
+    block = bytes(2**22)
+    for start in range(0, size, len(block)):
+        piece = block[: min(len(block), size - start)]
+        body.append(packer.compress(piece))
+        crc = zlib.crc32(piece, crc)
+    data = b"".join(body) + packer.flush()
+    base = packed({name: content for name, content in parts.items() if name != "weights.npy"})
+    end = base.rindex(b"PK\5\6")
+    count, size_of, start_of = struct.unpack("<HII", base[end + 10 : end + 20])
+    name = b"weights.npy"
+    common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(data), size + len(head), len(name), 0)
+    local = b"PK\3\4" + common + name + data
+    central = b"PK\1\2\x14\x03" + common + struct.pack("<HHHII", 0, 0, 0, 0o600 << 16, start_of) + name
+    whole = base[:start_of] + local + base[start_of : start_of + size_of] + central
+    tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, count + 1, count + 1, size_of + len(central), start_of + len(local), 0)
+    return whole + tail
+
+
+def _lay_entry(content: bytes, folder: Path) -> None:
+    (folder / "fold").mkdir()
+    (folder / "fold" / _stored()[1]).write_bytes(content)
+
+
+@target("store", 1300, _lay_entry, _entries, lambda: _stored()[0], writes_in=True)
+def _read_entry(folder: Path, out: Path) -> None:
+    from pdlib.provenance import Store
+
+    store = Store(folder)
+    store.explain("fold", {"seed": 2}, ["errors"])
+    found = store.get("fold", {"seed": 1}, lambda: dict(_ARRAYS), ["errors"])
+    want(store.computed + store.loaded == 1, "a result is loaded or made")
+    want(all(isinstance(value, np.ndarray) and not value.dtype.hasobject for value in found.values()), "a result is plain arrays")
+    if store.computed:
+        want(set(found) == set(_ARRAYS), "a result that is made anew is the whole one")
+        want(Store(folder).get("fold", {"seed": 1}, dict, ["errors"])["weights"].shape == (20, 30), "what was damaged is replaced")
+
+
+# ── weights ────────────────────────────────────────────────────────────────────────────────────────────
+_NETWORK = "mobilenet_v1_025"  # the smallest of the backbones
+
+
+@cache
+def _hdf5_files() -> tuple[bytes, ...]:
+    """Weights of the smallest backbone, in Keras's newer and older form, packed and plain, with the suffix they ask for."""
+    import tempfile
+
+    import h5py
+
+    from pdlib.weights import BACKBONES
+
+    model = BACKBONES[_NETWORK].application(False)
+    with tempfile.TemporaryDirectory() as folder:
+        new, old, small = Path(folder) / "a.weights.h5", Path(folder) / "a.h5", Path(folder) / "b.weights.h5"
+        model.save_weights(new)
+        with h5py.File(old, "w") as file:
+            layers = [layer for layer in model.layers if layer.weights]
+            file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+            for layer in layers:
+                group = file.create_group(layer.name)
+                group.attrs["weight_names"] = [weight.path.encode() for weight in layer.weights]
+                for weight in layer.weights:
+                    group.create_dataset(weight.path, data=np.asarray(weight))
+        with h5py.File(small, "w") as file:
+            for k in range(3):
+                file.create_dataset(f"layers/dense_{k}/vars/0", data=np.ones((4, 5), np.float32))
+        return tuple(b"n" + path.read_bytes() if ".weights" in path.name else b"o" + path.read_bytes() for path in (new, old, small))
+
+
+def _made_hdf5(build: Callable) -> bytes:
+    import tempfile
+
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        with h5py.File(path, "w", libver="latest") as file:
+            build(file)
+        return path.read_bytes()
+
+
+@cache
+def _strange_hdf5() -> tuple[bytes, ...]:
+    import h5py
+
+    from pdlib.weights import BACKBONES
+
+    shapes = [tuple(weight.shape) for weight in BACKBONES[_NETWORK].application(False).weights]
+
+    def right(file: h5py.File, **first: object) -> None:
+        for k, shape in enumerate(shapes):
+            options = first if k == 0 else {}
+            file.create_dataset(f"layers/l{k}/vars/0", **({"shape": shape, "dtype": "f4"} | options))
+
+    def virtual(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout(shape=shapes[0], dtype="f4")
+        layout[...] = h5py.VirtualSource("../canary.json", "x", shape=shapes[0])
+        file.create_virtual_dataset("layers/l0/vars/0", layout)
+
+    def link(file: h5py.File) -> None:
+        file["layers"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+    def soft(file: h5py.File) -> None:
+        file["a"] = h5py.SoftLink("/a")
+
+    def circle(file: h5py.File) -> None:
+        file.create_group("a/b")["c"] = file["/"]
+
+    def deep(file: h5py.File) -> None:
+        file.create_group("/".join("a" * 3000))
+
+    def many(file: h5py.File) -> None:
+        for k in range(3000):
+            file.create_group(f"g{k}")
+
+    def texts(file: h5py.File) -> None:
+        right(file)
+        file.attrs.create("layer_names", ["x" * 10_000] * 900)
+
+    def table(file: h5py.File) -> None:
+        file.create_dataset("layers/l0/vars/0", data=np.zeros(3, [("a", "f4"), ("b", "S9")]))
+
+    def pickled(file: h5py.File) -> None:
+        file.create_dataset("x", data=np.void(PICKLE))
+        file.attrs["model_config"] = '{"class_name": "Lambda", "config": {"function": "gAS"}}'
+
+    def old(names: object) -> Callable:
+        def build(file: h5py.File) -> None:
+            right(file, data=np.zeros(shapes[0], "f4"))
+            file.attrs["layer_names"] = names
+
+        return build
+
+    made = [_made_hdf5(build) for build in (
+        right, virtual, link, soft, circle, deep, many, texts, table, pickled, lambda f: None, old([b"a"]), old(3), old("x"), old([1.5]), old([b"\xff"]),
+        lambda f: right(f, chunks=True, compression="gzip", fillvalue=1.0), lambda f: right(f, chunks=True, compression="lzf"), lambda f: right(f, dtype="f8"),
+        lambda f: right(f, external=[("../canary.json", 0, 10**6)]), lambda f: right(f, shape=(2**40,), chunks=(2**10,)), lambda f: right(f, dtype="c8"),
+        lambda f: right(f, dtype=h5py.string_dtype()), lambda f: right(f, dtype=h5py.vlen_dtype("f4")), lambda f: right(f, dtype=h5py.ref_dtype), lambda f: right(f, shape=(), dtype="f4"),
+        lambda f: f.create_dataset("x", data=h5py.Empty("f4")), lambda f: f.create_dataset("x", shape=(2**31,), dtype="f4", chunks=(2**20,), compression="gzip"),
+        lambda f: f.create_dataset("x", data=np.full(shapes[0], np.nan, "f4")), lambda f: f.__setitem__("t", np.dtype("f4")),
+    )]  # fmt: skip
+    lamb = {"config.json": json.dumps({"module": "keras.layers", "class_name": "Lambda", "config": {"function": {"class_name": "__lambda__", "config": {"code": "4wAA"}}}}).encode(),
+            "metadata.json": b"{}", "model.weights.h5": made[0]}  # fmt: skip
+    other = (b"", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + b"\xff" * 200, bytes(512) + made[0], PICKLE, packed(lamb), packed(lamb) + made[0], b"\x80\x04" + made[0], bytes(10**7))
+    return tuple(made) + other
+
+
+def _weights() -> st.SearchStrategy[bytes]:
+    files, strange = _hdf5_files(), _strange_hdf5()
+    spoilt = st.one_of(mutated(files[2:]), mutated(files[2:]), mutated([b"n" + s for s in strange if len(s) < 60_000]))
+    fixed = st.builds(lambda kind, body: kind + body, st.sampled_from((b"n", b"o", b"k", b"z", b"x")), _one_of(*strange))
+    # a real file is read to its end by Keras, which takes half a second: few, and their headers spoilt more than their numbers
+    early = st.builds(
+        lambda which, places: _overwritten(files[which], places), st.integers(0, 1),
+        st.lists(st.tuples(st.integers(1, 20_000), st.integers(0, 255)), min_size=1, max_size=6),
+    )  # fmt: skip
+    return st.one_of(spoilt, spoilt, fixed, early, st.integers(0, 9).flatmap(lambda n: mutated(files[:2]) if n > 7 else early))
+
+
+def _overwritten(content: bytes, places: list[tuple[int, int]]) -> bytes:
+    made = bytearray(content)
+    for place, value in places:
+        made[place % len(made) or 1] = value
+    return bytes(made)
+
+
+def _lay_weights(content: bytes, folder: Path) -> None:
+    """The first byte says what the file is called."""
+    names = {b"n": "mine.weights.h5", b"o": "mine.h5", b"k": "mine.keras", b"z": "mine.weights.h5.zip", b"x": "mine.pkl"}
+    (folder / names.get(content[:1], "mine.h5")).write_bytes(content[1:])
+
+
+@target("weights", 700, _lay_weights, _weights, lambda: _hdf5_files()[0], cost=120.0)
+def _read_weights(folder: Path, out: Path) -> None:
+    from pdlib import weights
+
+    weights._read.cache_clear()
+    path = next(folder.iterdir())
+    origin, arrays = weights._origin_and_arrays(weights.BACKBONES[_NETWORK], False, path, 0)
+    want(origin.kind == "own" and len(origin.sha256) == 64, "a reader's file is called so")
+    want(all(np.isfinite(value).all() for values in arrays.values() for value in values), "weights are finite")
+
+
+_KNOWN_WEIGHTS = written([
+    ["backbone", "top", "file", "sha256", "label", "source", "licence"],
+    ["resnet50", "no", "a.h5", "", "ImageNet", "Somewhere.", "MIT"],
+    ["mobilenet_v2", "yes", "b.weights.h5", "a" * 64, "ImageNet", "Elsewhere.", "MIT"],
+])  # fmt: skip
+
+
+@target("weights.csv", 300, "weights.csv", lambda: _tables(_KNOWN_WEIGHTS), lambda: _KNOWN_WEIGHTS, cost=10.0)
+def _read_known_weights(folder: Path, out: Path) -> None:
+    from pdlib import weights
+
+    for row in weights.registry(folder / "weights.csv").itertuples():
+        want(Path(row.file).name == row.file and row.backbone in weights.BACKBONES and isinstance(row.top, bool | np.bool_), "a file is a name in the folder")
