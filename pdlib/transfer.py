@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib import networks, parallel
+from pdlib import chunks, networks, parallel
 from pdlib.errors import ModelError, ParameterError
 from pdlib.fold_results import FoldResult, kept_weights, weight_arrays
 from pdlib.metrics import choose_threshold
@@ -308,10 +308,16 @@ def inputs_of(network: Architecture, pictures: NDArray, store: Store | None = No
     Returns
     -------
     array
-        The pictures, or float32 maps of shape (n, rows, columns, channels).
+        The pictures, or float32 maps of shape (n, rows, columns, channels), those of more than `chunks.CHUNK`
+        pictures in a file.
     """
     if not isinstance(network, Top):
         return pictures
+    parts = (pictures[i : i + chunks.CHUNK] for i in range(0, max(1, len(pictures)), chunks.CHUNK))
+    return chunks.joined((_frozen_maps(network, part, store) for part in parts), len(pictures))
+
+
+def _frozen_maps(network: Top, pictures: NDArray, store: Store | None) -> NDArray[np.float32]:
     x = check_pictures(pictures, network.backbone.size)
     inputs = {
         "pictures": pictures,
@@ -355,7 +361,7 @@ class Trainer:
         ledger.fitted(what, names)
         rows, held = self.rows(names), self.rows(followed)
         return self.learner.fit(
-            self.inputs[rows],
+            chunks.rows(self.inputs, rows),
             self.data.labels[rows],
             seed=seed,
             epochs=self.recipe.epochs,

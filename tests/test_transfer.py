@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pdlib import transfer
+from pdlib import chunks, transfer
 from pdlib.errors import LeakageError, ModelError, ParameterError
 from pdlib.fold_results import kept_weights, ledgers, predictions
 from pdlib.networks import Learner, TrainedNet, keras
 from pdlib.picture_sets import PictureSet
-from pdlib.protocols import Ledger, speaker_folds
+from pdlib.protocols import Fold, Ledger, speaker_folds
 from pdlib.provenance import Store
 from pdlib.transfer import PlainCNN, Recipe, Top, Trainer, fold_network
 from pdlib.weights import load_backbone
@@ -146,6 +146,19 @@ def test_the_labels_of_test_speakers_do_not_reach_their_scores(finished, backbon
     again = transfer.run_fold(trainer, result.fold, cross_fits=2, seed=0)
     for name in ("score_tuned", "threshold_tuned"):
         np.testing.assert_array_equal(again[name], result.arrays[name])
+
+
+def test_maps_made_in_parts_are_those_made_at_once_and_train_the_same(backbone, voices, tmp_path, monkeypatch):
+    recipe = recipes(backbone)["base"]
+    at_once = Trainer(recipe, voices, Store(tmp_path / "whole"))
+    monkeypatch.setattr(chunks, "CHUNK", 5)
+    parts = Trainer(recipe, voices, Store(tmp_path / "parts"))
+    assert isinstance(parts.inputs, np.memmap) and len(list((tmp_path / "parts").glob("*/*.npz"))) == 3
+    np.testing.assert_allclose(parts.inputs, at_once.inputs, rtol=1e-5, atol=1e-6)
+    names, fold = voices.names[:10], Fold(0, 0, voices.names[:10], voices.names[10:])
+    trained = [each.fit("base", names, 0, Ledger(fold)) for each in (parts, at_once)]
+    for ours, theirs in zip(*(net.weights for net in trained), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_finished_folds_are_read_back_and_frozen_maps_are_computed_once_for_all_folds(
