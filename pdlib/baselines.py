@@ -7,9 +7,11 @@ inside the training speakers of each fold.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -18,7 +20,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pdlib import chunks
+from pdlib import chunks, parallel
 from pdlib.cohort import Cohort
 from pdlib.errors import DataError, UsageError
 from pdlib.features import acoustic_features
@@ -96,27 +98,9 @@ def cross_validate_table(
     inputs = {"table": table, "labels": labels, "kind": kind, "n_splits": n_splits, "seeds": list(seeds)}
 
     def run() -> Arrays:
-        rows: dict[str, list] = {column: [] for column in ("row", "fold", "seed", "score", "threshold")}
-        where = {name: row for row, name in enumerate(names)}
-        values = table.to_numpy(float)
-        for seed in seeds:
-            for fold in speaker_folds(names, labels, n_splits, seed):
-                train, test = [where[n] for n in fold.train], [where[n] for n in fold.test]
-                ledger = Ledger(fold)
-                ledger.fitted(model, [names[i] for i in train])
-                estimator = classifier(kind, seed)
-                inner = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-                held_out = cross_val_predict(
-                    clone(estimator), values[train], labels[train], cv=inner, method="predict_proba"
-                )[:, 1]
-                threshold = choose_threshold(labels[train], held_out)
-                estimator.fit(values[train], labels[train])
-                ledger.applied(model, [names[i] for i in test])
-                scores = estimator.predict_proba(values[test])[:, 1]
-                for row, score in zip(test, scores, strict=True):
-                    for column, value in zip(rows, (row, fold.index, seed, score, threshold), strict=True):
-                        rows[column].append(value)
-        return {column: np.array(column_values) for column, column_values in rows.items()}
+        repeat = partial(_repeat, names, table.to_numpy(float), labels, model, kind, n_splits)
+        repeats = parallel.in_order(repeat, seeds, modules=MODULES)
+        return {column: np.concatenate([one[column] for one in repeats]) for column in repeats[0]}
 
     kept = (store or Store()).get("table-model", inputs, run, MODULES)
     frame = pd.DataFrame(
@@ -134,3 +118,28 @@ def cross_validate_table(
         }
     )
     return frame.sort_values(["model", "seed", "recording"], ignore_index=True)
+
+
+def _repeat(
+    names: Sequence[str], values: NDArray, labels: NDArray, model: str, kind: str, n_splits: int, seed: int
+) -> Arrays:
+    """Scores and thresholds of all folds of one repeat, as columns."""
+    rows: dict[str, list] = {column: [] for column in ("row", "fold", "seed", "score", "threshold")}
+    where = {name: row for row, name in enumerate(names)}
+    for fold in speaker_folds(names, labels, n_splits, seed):
+        train, test = [where[n] for n in fold.train], [where[n] for n in fold.test]
+        ledger = Ledger(fold)
+        ledger.fitted(model, [names[i] for i in train])
+        estimator = classifier(kind, seed)
+        inner = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+        held_out = cross_val_predict(
+            clone(estimator), values[train], labels[train], cv=inner, method="predict_proba"
+        )[:, 1]
+        threshold = choose_threshold(labels[train], held_out)
+        estimator.fit(values[train], labels[train])
+        ledger.applied(model, [names[i] for i in test])
+        scores = estimator.predict_proba(values[test])[:, 1]
+        for row, score in zip(test, scores, strict=True):
+            for column, value in zip(rows, (row, fold.index, seed, score, threshold), strict=True):
+                rows[column].append(value)
+    return {column: np.array(column_values) for column, column_values in rows.items()}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib import paths
+from pdlib import parallel, paths
 from pdlib.provenance import Arrays, Store
 from pdlib.recordings import Cohort
 
@@ -47,10 +48,25 @@ def results(
     work : callable
         A function of a module, so that another process can be sent it with the part it is to work on.
     """
-    store = store or Store()
-    for part in parts(cohort):
-        keyed = {"cohort": part.fingerprint, **inputs}
-        yield store.get(step, keyed, partial(work, part, **inputs), modules)
+    split = list(parts(cohort))
+
+    def run(places: Iterator[int]) -> Iterator[tuple[int, Arrays]]:
+        return parallel.each(
+            partial(work, **inputs),
+            ((place, _to_send(split[place])) for place in places),
+            modules=modules,
+            name=lambda place: f"{step}, part {place + 1} of {len(split)}",
+        )
+
+    keyed = [{"cohort": part.fingerprint, **inputs} for part in split]
+    return (store or Store()).get_all(step, keyed, run, modules)
+
+
+def _to_send(part: Cohort) -> Cohort:
+    """The part with its signals where it may go to a machine that keeps the recordings elsewhere, or not at all."""
+    if part.kind == "synthetic" or not parallel.scheduler():
+        return part
+    return replace(part, held=dict(part.signals()))
 
 
 def joined(arrays: Iterable[NDArray], total: int) -> NDArray:

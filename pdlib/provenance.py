@@ -340,9 +340,9 @@ class Store:
             order, such as `parallel.each`. It is asked for one result after the other, and only while there is
             something to compute; whether a place is stored is looked up when its place is taken.
         """
-        keys = [
-            (self._target(step, parts), parts) for parts in (key_parts(step, one, modules) for one in inputs)
-        ]
+        common = key_parts(step, {}, modules)  # the code is read once
+        every = [{**common, "inputs": {n: fingerprint(value) for n, value in one.items()}} for one in inputs]
+        keys = [(self._target(step, parts), parts) for parts in every]
         loaded: dict[int, Arrays] = {}
         computed: dict[int, Arrays] = {}
         sent: set[int] = set()

@@ -7,7 +7,7 @@ the models saw gets no answers: `Report.refused` then says why. Nothing is train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -361,15 +361,19 @@ class _Missing(Exception):
 class _Kept(Store):
     """A store that reads what is there and refuses to train what is not."""
 
-    def get(
-        self, step: str, inputs: Mapping[str, object], compute: Callable[[], Arrays], modules: Sequence[str]
-    ) -> Arrays:
-        """As `Store.get`; raises `_Missing` in place of training."""
+    def get_all(
+        self,
+        step: str,
+        inputs: Iterable[Mapping[str, object]],
+        compute: Callable[[Iterator[int]], Iterable[tuple[int, Arrays]]],
+        modules: Sequence[str],
+    ) -> Iterator[Arrays]:
+        """As `Store.get_all`; raises `_Missing` in place of training."""
 
-        def refuse() -> Arrays:
+        def refuse(places: Iterator[int]) -> Iterator[tuple[int, Arrays]]:
             raise _Missing(step)
 
-        return super().get(step, inputs, refuse if step in _TRAINED_STEPS else compute, modules)
+        return super().get_all(step, inputs, refuse if step in _TRAINED_STEPS else compute, modules)
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,11 @@ def test_finished_folds_are_read_back_and_a_changed_plan_is_computed_anew(finish
 
 
 class _Refusing(custnetgc.Store):
-    def get(self, step, inputs, compute, modules):
-        def refuse():
+    def get_all(self, step, inputs, compute, modules):
+        def refuse(places):
             raise RuntimeError("computed")
 
-        return super().get(step, inputs, refuse, modules)
+        return super().get_all(step, inputs, refuse, modules)
 
 
 def test_the_kept_chain_scores_unseen_pictures_as_the_fold_did(finished, voices):
