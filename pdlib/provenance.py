@@ -195,17 +195,36 @@ def distributions_of(package: str) -> tuple[str, ...]:
     known = _distributions().get(package)
     # a lone extension module is listed under its whole file name by Python 3.11
     return tuple(known or ()) or tuple(
-        found.name
-        for found in importlib.metadata.distributions()
-        if any(len(file.parts) == 1 and file.name.split(".")[0] == package for file in found.files or ())
+        found.name for found in importlib.metadata.distributions() if _holds(found, package)
     )
 
 
+def _holds(distribution: importlib.metadata.Distribution, package: str) -> bool:
+    # its list of files as text, for as paths the lists of all distributions took every kernel a third of a second
+    listed = distribution.read_text("RECORD")
+    if listed is None:
+        files = distribution.files or ()
+        return any(len(file.parts) == 1 and file.name.split(".")[0] == package for file in files)
+    return re.search(rf"^{re.escape(package)}(\.[^/,]*)?,", listed, re.MULTILINE) is not None
+
+
+def _installed() -> tuple[int, ...]:
+    """When something was last installed or removed in the folders that libraries are imported from."""
+    folders = [Path(folder) for folder in sys.path if folder]
+    return tuple(folder.stat().st_mtime_ns for folder in folders if folder.is_dir())
+
+
 @cache
-def _required(distribution: str) -> tuple[str, ...]:
+def _release(distribution: str, installed: tuple[int, ...]) -> tuple[str, tuple[str, ...]] | None:
+    """Version of a distribution and the names of those it needs; None where it is not installed."""
+    # every stored result asks for the versions of some dozens of libraries, and so does every figure
+    try:
+        version = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
     needed = importlib.metadata.requires(distribution) or []
     names = [re.match(r"[A-Za-z0-9._-]+", line).group(0) for line in needed if "extra ==" not in line]
-    return tuple(re.sub(r"[-_.]+", "-", name).lower() for name in names)
+    return version, tuple(re.sub(r"[-_.]+", "-", name).lower() for name in names)
 
 
 def versions(*modules: str) -> dict[str, str]:
@@ -217,15 +236,17 @@ def versions(*modules: str) -> dict[str, str]:
         for distribution in distributions_of(package)
     ]
     found: dict[str, str] = {}
+    installed, seen = _installed(), set()
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in seen:
             continue
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+        seen.add(name)
+        release = _release(name, installed)
+        if release is None:
             continue  # needed only on another platform or Python version
-        waiting.extend(_required(name))
+        found[name], needed = release
+        waiting.extend(needed)
     return {"python": ".".join(map(str, sys.version_info[:2])), **dict(sorted(found.items()))}
 
 

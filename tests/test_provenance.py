@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,32 @@ def test_a_lone_extension_module_has_its_distribution():
     assert provenance.distributions_of("numpy") == ("numpy",)
     assert provenance.distributions_of("no_such_package") == ()
     assert "praat-parselmouth" in versions("features")
+
+
+def test_a_library_that_is_replaced_while_the_process_runs_is_noticed(tmp_path, monkeypatch):
+    site, code = tmp_path / "site", tmp_path / "code"
+    (code / "pdlib").mkdir(parents=True)
+    (code / "pdlib" / "one.py").write_text("import lone\n")
+    monkeypatch.setattr(paths, "ROOT", code)
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(version, needs):
+        shutil.rmtree(site, ignore_errors=True)
+        folder = site / f"made_up-{version}.dist-info"
+        folder.mkdir(parents=True)
+        needed = "".join(f"Requires-Dist: {name}\n" for name in needs)
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: made-up\nVersion: {version}\n{needed}"
+        )
+        (folder / "RECORD").write_text("lone.cpython-311.so,sha256=a,1\nlonely/lone.py,sha256=b,1\n")
+
+    install("1.0", ["numpy", "not-installed; python_version < '3'"])
+    assert provenance.distributions_of("lone") == ("made-up",)
+    first = versions("one")
+    assert first["made-up"] == "1.0" and "numpy" in first and "not-installed" not in first
+    install("2.0", [])
+    second = versions("one")
+    assert second["made-up"] == "2.0" and "numpy" not in second
 
 
 def test_an_unknown_module_is_named():
