@@ -235,7 +235,9 @@ def pad(samples: ArrayLike, length: int) -> tuple[NDArray[np.float64], NDArray[n
     """
     samples = np.asarray(samples, dtype=np.float64)
     missing = zeros_to_add(length, samples.size)
-    return np.pad(samples, (0, missing)), np.arange(samples.size + missing) < samples.size
+    mask = np.zeros(samples.size + missing, dtype=bool)
+    mask[: samples.size] = True
+    return np.pad(samples, (0, missing)), mask
 
 
 # --- Equations 6 and 7 (p. 10–11): sample rate -----------------------------------------------------

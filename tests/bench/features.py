@@ -83,7 +83,7 @@ class Comparison:
         """What the row of a way says about it."""
         said = [self.notes[name]] if name in self.notes else []
         if name in self.tolerances:
-            said.append(f"equal within {self.tolerances[name]:g} {self.unit}".rstrip())
+            said.append(f"within {self.tolerances[name]:g} {self.unit} of the reference")
         return "; ".join(said)
 
     def rows(self, voices: list[Voice], rounds: int) -> list[Row]:
@@ -300,7 +300,7 @@ COMPARISONS: tuple[Comparison, ...] = (
         },
         "parselmouth, marker by marker",
         {"pdlib": 1e-9},
-        "in their own units",
+        "(each in its unit)",
         notes={"pdlib": "Praat does the same work, but finds pitch and pulses once"},
     ),
     Comparison(
@@ -338,8 +338,9 @@ COMPARISONS: tuple[Comparison, ...] = (
             },
             "matplotlib",
             {"pdlib": 8.0},
-            "of 255 in the mean over the picture",
+            "of 255, in the mean over the picture,",
             mean_difference,
+            {"pdlib": "the same curves with Pillow, whose edges fall otherwise"},
         )
         for size in PICTURE_SIZES
     ),
@@ -391,7 +392,7 @@ def started_afresh(folder: Path, starts: int) -> tuple[list[Row], dict[str, floa
     rows.append(
         Row(
             what, "librosa, first time", "s", first[0], first[0], first[0], first[1], share, share, share,
-            note="numba compiles for librosa; timed once",
+            note="numba compiles for librosa, as in the first process on a machine; timed once",
         )
     )  # fmt: skip
     rows[0] = replace(
