@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class _Engine(NBClientEngine):
             start_cell(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
+
         class Kernel(_ThisInterpreter):
             def __init__(self, **more: Any) -> None:
                 # beside the notebook, not in the user's home, which may be full, read-only or missing
@@ -99,9 +101,9 @@ def stop_kernels() -> None:
     for client in list(_clients):
         process = getattr(getattr(client.km, "provisioner", None), "process", None)
         if process is not None and process.poll() is None:
-            os.killpg(
-                process.pid, signal.SIGKILL
-            )  # a kernel leads a group of its own: its workers go with it
+            # a kernel leads a group of its own: its workers go with it
+            with suppress(ProcessLookupError):  # it may end by itself just now
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str]:
