@@ -35,7 +35,8 @@ Start here:
   python -m pdlib check FOLDER                would the chapters run on my own recordings?
 
 \b
-It leaves with 0 when all is done, 1 when a chapter or a check failed, 2 for wrong use, 130 after Ctrl-C.
+It leaves with 0 when all is done, 1 when a chapter or a check failed, 2 for wrong use, 130 after Ctrl-C, 143 when it
+was asked to end (SIGTERM). Two runs of one profile do not go together: the second says which process is at work.
 Finished chapters and folds are kept: the same command goes on where it stopped.
 
 \b

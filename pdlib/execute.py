@@ -134,9 +134,9 @@ def stop_kernels() -> None:
     for client in list(_clients):
         process = getattr(getattr(client.km, "provisioner", None), "process", None)
         if process is not None and process.poll() is None:
-            os.killpg(
-                process.pid, signal.SIGKILL
-            )  # a kernel leads a group of its own: its workers go with it
+            # a kernel leads a group of its own: its workers go with it
+            with suppress(ProcessLookupError):  # it may end by itself just now
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str]:

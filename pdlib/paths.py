@@ -163,8 +163,10 @@ def remove_parts(folder: Path | str) -> list[Path]:
             continue
         try:
             if _lock(handle):
-                part.unlink(missing_ok=True)
+                part.unlink()
                 removed.append(part)
+        except OSError:
+            continue  # gone by now, or in a folder that may only be read
         finally:
             os.close(handle)
     return removed

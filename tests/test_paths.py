@@ -30,6 +30,23 @@ def test_a_refused_write_names_the_file_and_the_reason(tmp_path, monkeypatch, nu
     assert not list(tmp_path.iterdir())
 
 
+def test_a_killed_writers_file_is_removed_and_a_living_ones_is_not(tmp_path):
+    left = tmp_path / "deep" / f"{paths.PART}result-abcdefgh.csv"
+    left.parent.mkdir()
+    left.write_text("half")
+    with paths.atomic_path(tmp_path / "result.csv") as part:
+        assert paths.remove_parts(tmp_path) == [left]
+        part.write_text("whole")
+    assert (tmp_path / "result.csv").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "result.csv"]
+
+
+def test_a_folder_that_may_only_be_read_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(WriteError, match="no permission"):
+        paths.make_folder(tmp_path / "results")
+
+
 def test_a_folder_below_a_file_is_refused_clearly(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="result.csv"):

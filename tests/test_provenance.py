@@ -171,6 +171,20 @@ def test_a_deleted_folder_and_a_damaged_file_are_computed_again(store):
     assert result["value"][2] == 0.2
 
 
+def test_a_damaged_or_half_written_file_is_not_what_a_change_is_explained_by(store):
+    calls = []
+    count_calls(store, {"seed": 1}, calls)
+    (kept,) = store.folder.rglob("*.npz")
+    kept.with_name(".part-half-12345678.npz").write_bytes(kept.read_bytes()[:40])
+    assert store.explain("step", {"seed": 2}, ("errors",)) == ["inputs.seed"]
+    content = bytearray(kept.read_bytes())
+    content[60] ^= 0xFF  # inside the first compressed array
+    kept.write_bytes(content)
+    assert store.explain("step", {"seed": 2}, ("errors",)) == ["nothing stored yet"]
+    count_calls(store, {"seed": 1}, calls)
+    assert len(calls) == 2
+
+
 def test_an_interrupted_computation_leaves_nothing_behind(store):
     def stop():
         raise KeyboardInterrupt

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from pdlib import paths, provenance, run
-from pdlib.errors import ParameterError, UsageError, WriteError
+from pdlib import locks, paths, provenance, run
+from pdlib.errors import BusyError, ParameterError, UsageError, WriteError
 from pdlib.params import Project
 from tests.tinybook import REAL, SYNTHETIC, write_notebook, write_profile
 
@@ -267,6 +267,24 @@ def test_what_a_killed_run_left_behind_is_removed_and_is_never_taken_for_a_resul
     assert not left.exists()
 
 
+def test_a_digit_that_changed_in_an_executed_copy_is_never_taken_for_the_runs(project):
+    report, _ = go(project, assignments=["seed=41"])
+    copy = report.folder / "01_one.ipynb"
+    assert run.is_whole(copy, report.folder / "pages" / "01")
+    copy.write_text(copy.read_text().replace("41 synthetic", "47 synthetic"))
+    assert not run.is_whole(copy, report.folder / "pages" / "01")
+    (row,) = run.status(project) or [None]
+    assert row is None or row.state == "out of date"
+
+
+def test_a_second_run_into_the_same_folder_names_the_first_and_changes_nothing(project):
+    with locks.held(run.run_lock(project.runs / "smoke-synthetic"), "runs the chapters of profile smoke in"):
+        with pytest.raises(BusyError, match=f"process {os.getpid()} runs the chapters of profile smoke"):
+            go(project)
+        assert run.status(project) == []
+    assert states(go(project)[0]) == {"01": "done"}
+
+
 RUNNER = """
 import signal
 import sys
@@ -282,7 +300,8 @@ __main__.main(["run", "--profile", "smoke"])
 """
 
 
-def test_ctrl_c_stops_the_kernel_keeps_what_ended_and_says_how_to_go_on(project):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_stops_the_kernel_keeps_what_ended_and_says_how_to_go_on(project, sent, code):
     mark = project.root / "pid"
     slow = (
         f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
@@ -297,11 +316,11 @@ def test_ctrl_c_stops_the_kernel_keeps_what_ended_and_says_how_to_go_on(project)
         while not (mark.is_file() and mark.read_text()) and process.poll() is None:
             assert time.monotonic() < until, "the slow chapter did not start"
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         said = process.communicate(timeout=60)[0]
     finally:
         process.kill()
-    assert process.returncode == 130, said
+    assert process.returncode == code, said
     assert "Traceback" not in said
     assert "stopped in chapter 02" in said and "goes on from there" in said
     folder = project.runs / "smoke-synthetic"

@@ -202,7 +202,7 @@ def signals(lab: Lab) -> Iterator[Trial]:
 
 
 def _moment(rng: random.Random, book: Book, process: subprocess.Popen, span: float) -> bool:
-    """Wait for a random moment, counted from the start or from the end of the next chapter; False if the run ends first."""
+    """Wait for a random moment after the start or after the next chapters; False if the run ends first."""
     there, wanted = len(_copies(book)), rng.choice((0, 0, 1, 2))
     while process.poll() is None and len(_copies(book)) < there + wanted:
         time.sleep(0.1)
