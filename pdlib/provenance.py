@@ -342,7 +342,7 @@ class Store:
 
 
 _META = "__key_parts__"
-#: Bytes a stored file may unfold to, and how many times its own size; arrays of measured numbers pack to a half at best.
+#: Bytes a stored file may unfold to, and how many times its own size; measured numbers pack to a half at best.
 _LARGEST, _MOST_PACKED = 2**28, 50
 
 
@@ -353,7 +353,9 @@ def _read(target: Path, parts: Mapping) -> Arrays | None:
             if _key(stored) != parts:
                 return None
             found = {name: stored[name] for name in stored.files if name != _META}
-    except Exception:  # NumPy and zipfile raise errors of many types, MemoryError for a size made up among them
+    except (
+        Exception
+    ):  # NumPy and zipfile raise errors of many types, MemoryError for a size made up among them
         return None
     return found if all(isinstance(value, np.ndarray) for value in found.values()) else None
 
