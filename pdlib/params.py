@@ -226,6 +226,13 @@ def _comments(source: str) -> dict[int, str]:
     return {t.start[0]: t.string.lstrip("# ").rstrip() for t in tokens if t.type == tokenize.COMMENT}
 
 
+def _plain(value: object) -> bool:
+    """Whether a value may stand in a Literal: a number, a truth, or a text that a file can hold."""
+    if isinstance(value, str):
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, int | bool)
+
+
 def _type_of(node: ast.expr, where: str) -> Any:
     """The Python type an annotation stands for; only the few forms a command line can fill are known."""
     if isinstance(node, ast.Name) and node.id in _SCALARS:
@@ -238,9 +245,7 @@ def _type_of(node: ast.expr, where: str) -> Any:
             return list[_SCALARS[node.slice.id]]  # type: ignore[misc]
         if node.value.id == "Literal":
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-            if items and all(
-                isinstance(i, ast.Constant) and isinstance(i.value, str | int | bool) for i in items
-            ):
+            if items and all(isinstance(i, ast.Constant) and _plain(i.value) for i in items):
                 return Literal[tuple(i.value for i in items)]  # type: ignore[misc, union-attr]
     raise ParameterError(f"{where} has the type {ast.unparse(node)}", f"allowed are {_ALLOWED}")
 
