@@ -268,7 +268,9 @@ def open_workbook(path: Path) -> Iterator[openpyxl.Workbook]:
         raise
     except Exception as error:  # openpyxl raises whatever it stumbles over: at opening, and with every cell
         said = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"{path.name} cannot be read as a workbook: {said}", "save it as .xlsx again") from error
+        raise DataError(
+            f"{path.name} cannot be read as a workbook: {said}", "save it as .xlsx again"
+        ) from error
     finally:
         if book is not None:
             book.close()
@@ -280,7 +282,9 @@ def _look_into(path: Path) -> None:
     with zipfile.ZipFile(path) as packed:
         parts = packed.infolist()
         if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > LARGEST_WORKBOOK:
-            raise DataError(f"{path.name} is too large: it unpacks to more than {LARGEST_WORKBOOK:,} bytes", way_out)
+            raise DataError(
+                f"{path.name} is too large: it unpacks to more than {LARGEST_WORKBOOK:,} bytes", way_out
+            )
         tags = 0
         for part in parts:
             if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -301,7 +305,8 @@ def _sheet_rows(path: Path) -> list[tuple]:
         rows = list(book[SHEET].iter_rows(max_row=MOST_ROWS + 1, max_col=MOST_COLUMNS, values_only=True))
     if len(rows) > MOST_ROWS:
         raise DataError(
-            f"{path.name}, sheet {SHEET}, has something below row {MOST_ROWS}", "delete the rows below the table"
+            f"{path.name}, sheet {SHEET}, has something below row {MOST_ROWS}",
+            "delete the rows below the table",
         )
     return rows
 
@@ -312,7 +317,9 @@ def _row_faults(label: object, expected: int, age: object, sex: object) -> list[
         faults.append(f"label {label!r} is neither HC nor PwPD")
     elif WORKBOOK_LABELS[label] != expected:
         faults.append(f"label {label!r} is not that of its folder")
-    if isinstance(age, bool) or not isinstance(age, int | float) or age != age:  # NaN; an int may be past any float
+    if (
+        isinstance(age, bool) or not isinstance(age, int | float) or age != age
+    ):  # NaN; an int may be past any float
         faults.append(f"age {age!r} is not a number")
     elif not 0 < age <= MAX_AGE:
         faults.append(f"age {age!r} is outside 0–{MAX_AGE} years")

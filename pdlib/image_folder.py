@@ -25,6 +25,7 @@ FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 SIZES = (16, 1024)  # pixels
 MAX_PIXELS = 120_000_000  # of a file; more than a phone's largest photograph (108 megapixels)
 MAX_DECODED = 40_000_000  # pixels held in memory; a JPEG is made smaller while it is decoded, others are not
+MAX_SCANS = 100  # of a JPEG that sharpens as it loads; ten are usual, and each passes over the whole picture
 BAND = 1_000_000  # pixels converted at a time
 MIN_SIDE = 16  # pixels of a file's shorter side; below, a face is a few blots
 AT_LEAST = 2  # pictures per class: one to learn from, one to be tested on
@@ -76,6 +77,10 @@ def _read(path: Path, shown: str, size: int) -> NDArray[np.uint8]:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `MAX_PIXELS`
         with Image.open(path, formats=FORMATS) as image:
             _check_header(image, shown)
+            if image.format in ("JPEG", "MPO") and path.read_bytes().count(b"\xff\xda") > MAX_SCANS:
+                raise DataError(
+                    f"{shown} is drawn in more than {MAX_SCANS} scans, as no camera does", "export it as jpg or png"
+                )
             # A JPEG can be decoded at an eighth of its size; twice the wanted size is left to average.
             image.draft(None, (2 * size, 2 * size))
             width, height = image.size

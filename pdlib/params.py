@@ -170,8 +170,15 @@ def parse_parameters(source: str, where: str) -> dict[str, Parameter]:
         raise ParameterError(
             f"{where}: the parameters cell is not Python (line {error.lineno}: {error.msg})"
         ) from error
-    except (ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:  # zero bytes, surrogates, nests
-        raise ParameterError(f"{where}: the parameters cell is not Python ({error or 'nested too deeply'})") from error
+    except (
+        ValueError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:  # zero bytes, surrogates, nests
+        raise ParameterError(
+            f"{where}: the parameters cell is not Python ({error or 'nested too deeply'})"
+        ) from error
     if _depth(tree) > _DEEPEST:
         raise ParameterError(f"{where}: the parameters cell is nested too deeply", "write plain values")
     found: dict[str, Parameter] = {}
@@ -219,6 +226,13 @@ def _comments(source: str) -> dict[int, str]:
     return {t.start[0]: t.string.lstrip("# ").rstrip() for t in tokens if t.type == tokenize.COMMENT}
 
 
+def _plain(value: object) -> bool:
+    """Whether a value may stand in a Literal: a number, a truth, or a text that a file can hold."""
+    if isinstance(value, str):
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, int | bool)
+
+
 def _type_of(node: ast.expr, where: str) -> Any:
     """The Python type an annotation stands for; only the few forms a command line can fill are known."""
     if isinstance(node, ast.Name) and node.id in _SCALARS:
@@ -231,7 +245,7 @@ def _type_of(node: ast.expr, where: str) -> Any:
             return list[_SCALARS[node.slice.id]]  # type: ignore[misc]
         if node.value.id == "Literal":
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-            if items and all(isinstance(i, ast.Constant) and isinstance(i.value, str | int | bool) for i in items):
+            if items and all(isinstance(i, ast.Constant) and _plain(i.value) for i in items):
                 return Literal[tuple(i.value for i in items)]  # type: ignore[misc, union-attr]
     raise ParameterError(f"{where} has the type {ast.unparse(node)}", f"allowed are {_ALLOWED}")
 
@@ -440,9 +454,13 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = True)
     for name, value in node.value:
         key = loader.construct_object(name, deep=True)
         if isinstance(key, list | dict):
-            raise yaml.constructor.ConstructorError(None, None, "a name is a list or mapping", name.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "a name is a list or mapping", name.start_mark
+            )
         if key in found:
-            raise yaml.constructor.ConstructorError(None, None, f"{_short(key)} is given twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{_short(key)} is given twice", node.start_mark
+            )
         found[key] = loader.construct_object(value, deep=True)
     return found
 

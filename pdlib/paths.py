@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pdlib.errors import WriteError
+from pdlib.errors import ParameterError, WriteError
 
 try:
     import fcntl
@@ -43,16 +43,42 @@ def shown(path: Path | str) -> str:
     path = Path(path)
     try:
         return path.resolve().relative_to(ROOT).as_posix()
-    except (ValueError, OSError, RuntimeError):  # elsewhere; or a name that no file can have, or links in a circle
+    except (
+        ValueError,
+        OSError,
+        RuntimeError,
+    ):  # elsewhere; or a name that no file can have, or links in a circle
         return path.name
+
+
+def named(name: Path | str) -> Path:
+    """The path a reader names, ``~`` filled in.
+
+    Raises
+    ------
+    ParameterError
+        For what cannot be the name of a file: too long, with a zero byte, or in the home of nobody.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        shown_name = ascii(str(name)[:200])
+        raise ParameterError(
+            f"{shown_name} cannot be the name of a file: {said}", "check the path"
+        ) from error
+    return path
 
 
 def as_folder(name: Path | str) -> Path | None:
     """The folder a reader names, ``~`` filled in; None for what is no folder, nor could be the name of one."""
     try:
-        folder = Path(name).expanduser()
+        folder = named(name)
         return folder if folder.is_dir() else None
-    except (OSError, RuntimeError, ValueError):  # too long a name, ``~`` of nobody, a zero byte
+    except (ParameterError, PermissionError):
         return None
 
 

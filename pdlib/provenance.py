@@ -430,7 +430,7 @@ def _refuse_unwritable(target: Path) -> None:
 
 _META = "__key_parts__"
 _CONTENT = "__content__"
-#: Bytes a stored file may unfold to, and how many times its own size; arrays of measured numbers pack to a half at best.
+#: Bytes a stored file may unfold to, and how many times its own size; measured numbers pack to a half at best.
 _LARGEST, _MOST_PACKED = 2**28, 50
 
 

@@ -18,11 +18,13 @@ import soundfile
 from pdlib.errors import RecordingError, UsageError
 from pdlib.features import acoustic_features
 from pdlib.markup import format_number
+from pdlib.paths import named
 from pdlib.preprocessing import EDGE_SECONDS, SOUND_SECONDS, Variant, voiced_part
 from pdlib.recordings import (
     CANCEL_RATIO,
     CLIP_FRACTION,
     LONG_SECONDS,
+    MAX_SAMPLES,
     MAX_SECONDS,
     MIN_SECONDS,
     RATE,
@@ -401,7 +403,7 @@ def look_over(
 
 
 def _existing(recording: str, cohort: Cohort) -> Path:
-    path = Path(recording).expanduser()
+    path = named(recording)
     if path.is_dir():
         raise UsageError(f"{path.name or path} is a folder, not a recording", "name the audio file in it")
     if not path.is_file():
@@ -415,7 +417,8 @@ def _file_checks(path: Path, others: pd.DataFrame) -> list[Check]:
     try:
         info = soundfile.info(path)
         found = [check("sample rate", info.samplerate), check("channels", info.channels)]
-        if info.frames > MAX_SECONDS * info.samplerate:  # not worth the memory
+        if info.frames > MAX_SECONDS * info.samplerate or info.frames * info.channels > MAX_SAMPLES:
+            # not worth the memory
             return [*found, check("length", info.frames / info.samplerate, others["length"])]
         samples = soundfile.read(path, dtype="float32", always_2d=True)[0]
     except (soundfile.SoundFileError, OSError):

@@ -67,7 +67,9 @@ def table_rows(text: str, delimiter: str = ",") -> list[list[str]]:
             if rows and len(row) != len(rows[0]):
                 raise ValueError(f"line {reader.line_num} has {len(row)} fields in place of {len(rows[0])}")
             if max(map(len, row)) > LONGEST_FIELD:
-                raise ValueError(f"line {reader.line_num} has a field of more than {LONGEST_FIELD} characters")
+                raise ValueError(
+                    f"line {reader.line_num} has a field of more than {LONGEST_FIELD} characters"
+                )
             if len(rows) > MOST_ROWS:
                 raise ValueError(f"there are more than {MOST_ROWS} lines")
             rows.append(row)

@@ -21,6 +21,9 @@ RATE = 8000  # Hz; the rate of the published recordings, and of every signal in 
 MIN_SECONDS = 1.0
 LONG_SECONDS = 30.0  # noted above this
 MAX_SECONDS = 600.0  # refused above this: not one sustained vowel, and not worth the memory
+MAX_SAMPLES = (
+    64_000_000  # of all channels; 600 s of stereo at 48 kHz. A flac of 60 kB can unfold to gigabytes
+)
 SILENCE = 1e-4  # peak re full scale (−80 dB) below which a recording holds nothing but noise of its format
 CLIP_LEVEL = 0.999  # re full scale
 CLIP_SECONDS = 0.25e-3  # a top flat for this long; a full-scale sine of 100 Hz stays above for 0.14 ms
@@ -85,8 +88,8 @@ def read_signal(path: Path | str) -> Signal:
     ------
     RecordingError
         When the file is not audio, is empty or cut off, holds NaN or infinity, is silent, shorter than
-        `MIN_SECONDS` (1 s) or longer than `MAX_SECONDS` (600 s), sampled below 8 kHz, or has channels that
-        cancel.
+        `MIN_SECONDS` (1 s) or longer than `MAX_SECONDS` (600 s), of more than `MAX_SAMPLES`, sampled below
+        8 kHz, or has channels that cancel.
     """
     path = Path(path)
     _check_file(path)
@@ -171,6 +174,12 @@ def _decode(path: Path, promised: tuple[float, float] | None) -> tuple[np.ndarra
                     path,
                     f"is longer than {MAX_SECONDS:.0f} s: {expected / rate:.0f} s",
                     "cut the sustained vowel out of it",
+                )
+            if expected * sound.channels > MAX_SAMPLES:
+                raise _refused(
+                    path,
+                    f"holds more than {MAX_SAMPLES:,} samples: {sound.channels} channels at {rate} Hz",
+                    "export one channel at 48 kHz or less",
                 )
             channels = sound.read(dtype="float32", always_2d=True)
             kind = f"{sound.format_info} {sound.subtype_info}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from pdlib.figures import MIN_SPEAKERS
 from pdlib.fold_results import FoldResult
 from pdlib.networks import Learner
 from pdlib.params import Project, load_profile, read_chapters, resolve
+from pdlib.paths import named
 from pdlib.picture_sets import (
     PictureSet,
     slope_picture,
@@ -242,7 +242,7 @@ def make(
     quality = look_over(recording, voices, table, variant=p["variant"])
     case = quality.case
     person = _person(case, voices, age, sex)
-    path = None if recording in voices.names else Path(recording).expanduser()
+    path = None if recording in voices.names else named(recording)
     member = case.member if case else None
     common = {
         "name": case.name if case else path.name,

@@ -28,6 +28,7 @@ from pdlib.image_folder import read_image
 from pdlib.maps import check_whole, opened
 from pdlib.networks import keras
 from pdlib.params import close_matches
+from pdlib.paths import named
 from pdlib.picture_sets import PictureSet
 from pdlib.preprocessing import LEVEL_FRAME_SECONDS, Clip, Variant, preprocess, voiced_part
 from pdlib.recordings import RATE, Cohort, Recording, Signal, read_signal
@@ -35,6 +36,7 @@ from pdlib.recordings import RATE, Cohort, Recording, Signal, read_signal
 #: Grey levels by which two pictures may differ on the mean and still be one picture, saved twice.
 SAME_PICTURE = 1.0
 #: Correlation of the samples above which two recordings of one length are one recording, saved twice.
+FACT_SECONDS = 60  # of a file, looked at for what lies above the band: its spectrum is taken in one piece
 SAME_SOUND = 0.99
 #: Cells per side above which the map of one real person's spectrogram is like the spectrogram.
 FINEST = 16
@@ -104,7 +106,7 @@ def find_case(recording: str, cohort: Cohort) -> Case:
     """
     if recording in cohort.names:
         return Case(recording, cohort.signal(recording), recording, None, cohort.subset([recording]))
-    path = Path(recording).expanduser()
+    path = named(recording)
     if not (path.is_file() or path.suffix or path.name != recording):
         raise ParameterError(
             f"recording = {recording!r} is neither a recording of this cohort nor a file",
@@ -145,8 +147,10 @@ class FileFacts(NamedTuple):
 
 
 def file_facts(path: Path | str) -> FileFacts:
-    """`FileFacts` of an audio file that `recordings.read_signal` can read."""
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """`FileFacts` of an audio file that `recordings.read_signal` can read; of the first minute of a long one."""
+    with soundfile.SoundFile(path) as sound:
+        rate = sound.samplerate
+        samples = sound.read(FACT_SECONDS * rate, dtype="float32", always_2d=True)
     power = _power(samples.mean(axis=1))
     return FileFacts(rate, samples.shape[1], _share_db(power, rate, RATE / 2, np.inf))
 
@@ -234,7 +238,7 @@ def find_picture(image: str, data: PictureSet) -> Chosen:
     """
     if not image:
         return Chosen(data.names[0], data.pictures[0], data.names[0])
-    path = Path(image).expanduser()
+    path = named(image)
     picture = read_image(path, data.pictures.shape[1])
     member = same_picture(data, picture)
     return Chosen(member or path.name, picture, member)

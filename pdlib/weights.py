@@ -289,10 +289,10 @@ def _imagenet(spec: BackboneSpec, with_top: bool) -> tuple[Origin, Arrays]:
         )
     folder = os.environ.get("PDLIB_WEIGHTS")
     if folder:
-        folder = Path(folder).expanduser()
-        if not folder.is_dir():
+        asked, folder = folder, paths.as_folder(folder)
+        if folder is None:
             raise DataError(
-                f"PDLIB_WEIGHTS = {folder} is not a folder",
+                f"PDLIB_WEIGHTS = {asked} is not a folder",
                 "correct PDLIB_WEIGHTS, or unset it to let Keras download the weights",
             )
         for row in rows:
@@ -329,7 +329,7 @@ def _registered(spec: BackboneSpec, with_top: bool, path: Path, row, way_out: st
 
 
 def _own(spec: BackboneSpec, with_top: bool, asked: Path) -> tuple[Origin, Arrays]:
-    path = asked.expanduser()
+    path = paths.named(asked)
     way_out = (
         f"give a .weights.h5 or .h5 file of {_described(spec, with_top)}, or weights = imagenet or untrained"
     )
