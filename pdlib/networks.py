@@ -521,22 +521,24 @@ class _Depthwise(layers.DepthwiseConv2D):
         return tf.nn.depthwise_conv2d(inputs, self.kernel, (1, *self.strides, 1), self.padding.upper())
 
 
-def _is_normalised(layer: layers.Layer) -> bool:
-    """Whether all that reads this layer is a batch normalisation that is trained."""
+def _normalised_by(layer: layers.Layer) -> layers.Layer | None:
+    """The trained batch normalisation that alone reads this convolution, if there is one."""
+    if not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+        return None
     readers = [node.operation for node in layer._outbound_nodes]
-    return bool(readers) and all(
-        isinstance(reader, layers.BatchNormalization) and reader.trainable for reader in readers
-    )
+    if len(readers) == 1 and isinstance(readers[0], layers.BatchNormalization) and readers[0].trainable:
+        return readers[0]
+    return None
 
 
 def _faster(layer: layers.Layer) -> layers.Layer:
     config, kind = layer.get_config(), type(layer)
     if kind is layers.BatchNormalization:
         kind = _FusedBatchNorm
-    elif kind is layers.Conv2D and _is_normalised(layer):
+    elif kind is layers.Conv2D and _normalised_by(layer):
         kind = _Convolution
         config["filters"] = -(-config["filters"] // CHANNELS) * CHANNELS
-    elif kind is layers.DepthwiseConv2D and _is_normalised(layer):
+    elif kind is layers.DepthwiseConv2D and _normalised_by(layer):
         kind = _Depthwise
     return kind.from_config(config)
 
@@ -557,6 +559,43 @@ def filled(weights: list[NDArray], model: keras.Model) -> list[NDArray]:
         np.pad(weight, [(0, wide - own) for own, wide in zip(weight.shape, variable.shape, strict=True)])
         for weight, variable in zip(weights, model.weights, strict=True)
     ]
+
+
+class _Folded(layers.Layer):
+    """Where a batch normalisation was; called as one is."""
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None):
+        return inputs
+
+
+def folded(model: keras.Model) -> keras.Model:
+    """The same network for inference alone, without its batch normalisations: see `folded_weights`."""
+    norms = [_normalised_by(layer) for layer in model.layers]
+
+    def simpler(layer: layers.Layer) -> layers.Layer:
+        if layer in norms:
+            return _Folded(name=layer.name)
+        bias = {"use_bias": True} if _normalised_by(layer) else {}
+        return type(layer).from_config(layer.get_config() | bias)
+
+    return keras.models.clone_model(model, clone_function=simpler)
+
+
+def folded_weights(model: keras.Model) -> list[NDArray[np.float32]]:
+    """Weights for `folded` ``model``: in inference a batch normalisation only scales and shifts its channels,
+    which the kernel and the bias of the convolution before it can do as well."""
+    norms = {layer: _normalised_by(layer) for layer in model.layers}
+    weights = []
+    for layer, norm in norms.items():
+        if norm is not None:
+            kernel, *bias = layer.get_weights()
+            scale = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
+            shift = (sum(bias) - norm.moving_mean.numpy()) * scale + norm.beta.numpy()
+            depthwise = isinstance(layer, layers.DepthwiseConv2D)
+            weights += [kernel * (scale[:, np.newaxis] if depthwise else scale), shift]
+        elif layer not in norms.values():
+            weights += layer.get_weights()
+    return weights
 
 
 class _Adam:
@@ -651,12 +690,14 @@ class Learner:
         Such as a `CustNetConfig`.
     """
 
+    # Three networks of one function: as it is defined, in the operations that train, and for inference.
     def __init__(self, config: Architecture) -> None:
         deterministic()
         self.config = config
         self._model = config.build()
-        self._logits = logit_model(self._model)
-        self._pooled = keras.Model(self._model.input, self._model.get_layer("pooled").output)
+        self._reader = folded(self._model)
+        reads_logits = logit_model(self._reader)
+        reads_pooled = keras.Model(self._reader.input, self._reader.get_layer("pooled").output)
         self._trained = faster(self._model)
         self._trained_logits = logit_model(self._trained)
         self._optimizer = _Adam(self._trained.trainable_variables)
@@ -666,10 +707,10 @@ class Learner:
         # An open batch axis keeps one trace for batches of every size.
         self._train_step = tf.function(self._train_on, input_signature=(pictures, labels))
         self._infer_logits = tf.function(
-            lambda x: self._logits(x, training=False), input_signature=(pictures,)
+            lambda x: reads_logits(x, training=False), input_signature=(pictures,)
         )
         self._infer_pooled = tf.function(
-            lambda x: self._pooled(x, training=False), input_signature=(pictures,)
+            lambda x: reads_pooled(x, training=False), input_signature=(pictures,)
         )
 
     def __reduce__(self) -> tuple:
@@ -785,7 +826,7 @@ class Learner:
         return {"loss": total / len(x), "accuracy": right / len(x)}
 
     def _followed(self, x: NDArray, y: NDArray) -> dict[str, float]:
-        self._model.set_weights(self._weights())
+        self._read(self._weights())
         logits = in_batches(self._infer_logits, x).astype(float)
         peak = logits.max(axis=1, keepdims=True)
         log_sum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
@@ -809,8 +850,13 @@ class Learner:
     def _run(self, trained: TrainedNet, function: Callable, pictures: NDArray) -> NDArray:
         self._check_trained(trained)
         x = self._checked(pictures)[0]
-        self._model.set_weights(trained.weights)
+        self._read(trained.weights)
         return in_batches(function, x)
+
+    def _read(self, weights: list[NDArray]) -> None:
+        """Give the network for inference these weights."""
+        self._model.set_weights(weights)
+        self._reader.set_weights(folded_weights(self._model))
 
     def _check_trained(self, trained: TrainedNet) -> None:
         if trained.config != self.config:

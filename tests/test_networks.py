@@ -12,7 +12,7 @@ import pytest
 
 from pdlib import networks
 from pdlib.errors import ModelError, ParameterError
-from pdlib.networks import CustNetConfig, Learner, custnet, keras, logit_model
+from pdlib.networks import CustNetConfig, Learner, custnet, keras, logit_model, tf
 from pdlib.pictures import remove_alpha, slope_graph
 
 TINY = CustNetConfig(input_size=32, width=0.125)
@@ -267,6 +267,84 @@ def test_the_first_step_is_adams(learner, data):
     after = learner.model(net).get_layer("logits").get_weights()[0]
     # Adam's first step has the size of the learning rate, whatever the gradient's
     assert np.abs(after - before) == pytest.approx(np.full(before.shape, rate), rel=0.01)
+
+
+def in_plain_keras(config, pictures, labels, seed, steps):
+    """Losses of ``steps`` steps on one batch, and the weights after them, as Keras itself does it."""
+    model = custnet(config, seed)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy")
+    losses = [float(model.train_on_batch(pictures.astype(np.float32), labels)) for _ in range(steps)]
+    return losses, model.get_weights()
+
+
+def test_training_is_that_of_plain_keras_up_to_rounding(learner, data):
+    pictures, labels = data
+    net = learner.fit(pictures, labels, seed=1, epochs=4, batch_size=len(labels))
+    order = np.random.default_rng([1, 1]).permutation(len(labels))
+    losses, weights = in_plain_keras(TINY, pictures[order], labels[order], 1, 4)
+    # One activation that rounds to the other side of zero changes a gradient in its third digit.
+    assert net.history["loss"] == pytest.approx(losses, rel=0.01)
+    names = [weight.name for weight in learner.model(net).weights]
+    # Of a bias before a normalisation the gradient is zero, and Keras's Adam makes steps of its rounding.
+    start, ours, theirs = (
+        np.concatenate([each.ravel() for name, each in zip(names, kept, strict=True) if name != "bias"])
+        for kept in (learner.start(1), net.weights, weights)
+    )
+    assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs - start)
+
+
+@pytest.mark.parametrize("channels", [16, 13])
+def test_the_fused_normalisation_is_keras_own(channels):
+    x = tf.constant(np.random.default_rng(0).normal(3, 2, (4, 6, 5, channels)).astype(np.float32))
+    weight = tf.constant(np.random.default_rng(1).normal(size=x.shape).astype(np.float32))
+    found = []
+    for kind in (keras.layers.BatchNormalization, networks._FusedBatchNorm):
+        layer = kind(momentum=0.7)
+        layer.build(x.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, channels))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            score = tf.reduce_sum(y * weight)
+        gradients = tape.gradient(score, [x, *(variable.value for variable in layer.trainable_variables)])
+        found.append([y, layer(x, training=False), *gradients, *layer.get_weights()])
+    for theirs, ours in zip(*found, strict=True):
+        assert np.asarray(ours) == pytest.approx(np.asarray(theirs), rel=1e-4, abs=1e-5)
+
+
+def test_adam_in_one_vector_is_keras_own():
+    rng = np.random.default_rng(0)
+    shapes = ((3, 4), (5,), (2, 2, 2))
+    starts = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    ours, theirs = ([keras.Variable(start) for start in starts] for _ in range(2))
+    one, other = networks._Adam(ours), keras.optimizers.Adam(0.01)
+    one.reset(0.01)
+    for _ in range(20):
+        gradients = [tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+        one.apply(gradients)
+        other.apply_gradients(zip(gradients, theirs, strict=True))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.numpy() == pytest.approx(b.numpy(), abs=1e-6)
+
+
+def test_channels_that_were_filled_up_stay_zero(learner, data):
+    net = learner.fit(*data, seed=1, epochs=3)
+    spare = 0
+    for wide, own in zip(learner._trained.get_weights(), net.weights, strict=True):
+        kept = tuple(map(slice, own.shape))
+        assert (wide[kept] == own).all()
+        wide[kept] = 0
+        assert not wide.any()
+        spare += wide.size - own.size
+    assert spare > 0  # or nothing was tried
+
+
+def test_folded_normalisations_change_no_score(learner, data):
+    net = learner.fit(*data, seed=1, epochs=3)
+    plain = learner.model(net)
+    kinds = {type(layer) for layer in networks.folded(plain).layers}
+    assert keras.layers.BatchNormalization not in kinds
+    assert learner.predict(net, data[0]) == pytest.approx(plain(data[0]).numpy(), abs=1e-5)
 
 
 def test_batches_of_an_epoch_never_leave_a_single_picture_over(learner, monkeypatch):
