@@ -8,10 +8,11 @@ import weakref
 import numpy as np
 import pytest
 
+from pdlib import maps as maps_module
 from pdlib import networks
 from pdlib.errors import ModelError, ParameterError
 from pdlib.maps import check_above_0, class_scores, enlarge, flatten, opened
-from pdlib.networks import CustNetConfig, custnet, keras
+from pdlib.networks import CustNetConfig, custnet, keras, tf
 
 SIZE = 16
 
@@ -206,6 +207,141 @@ def test_a_network_is_opened_once_and_follows_its_weights(pictures):
     model.get_layer("logits").set_weights([2 * kernel, bias])
     assert opened(model) is net
     assert net.gradients(x, asked, "logits") == pytest.approx(2 * before, rel=1e-4, abs=1e-9)
+
+
+def normalised(seed, *, activation="relu", strides=1, scale=1 / 255, extra=None, swap=False, bias=True):
+    """Convolutions with every place a batch normalisation can stand in; the same shapes whatever is chosen."""
+    layers = keras.layers
+    picture = keras.Input((SIZE, SIZE, 3))
+    x = layers.Rescaling(scale)(picture)
+    x = layers.Conv2D(4, 3, strides=2, padding="same", use_bias=bias)(x)
+    x = layers.Activation(activation)(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    both = layers.Conv2D(8, 1, groups=2, dilation_rate=1)(x)  # used with and without normalisation
+    x = layers.Add()([both, layers.BatchNormalization(center=False)(both)])
+    y = layers.BatchNormalization()(layers.Conv2D(8, 3, activation=activation, padding="same")(x))
+    x = layers.Concatenate()([y, x] if swap else [x, y])
+    x = layers.Conv2D(5, 3, strides=strides, padding="same", name="last_conv")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = extra(x) if extra else x
+    model = keras.Model(picture, head(x))
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [
+            rng.normal(0, 0.4, v.shape) if "kernel" in v.path else rng.uniform(0.2, 1, v.shape)
+            for v in model.weights
+        ]
+    )
+    return model
+
+
+def by_keras(model, pictures, asked):
+    """Logits, their gradient by the picture, maps of the last layer and their gradient, without `pdlib.maps`."""
+    ends = [model.get_layer(name).output for name in ("last_conv", "logits")]
+    both, x = keras.Model(model.input, ends), tf.constant(pictures.astype(np.float32))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        maps, logits = both(x, training=False)
+        score = tf.gather(logits, asked, axis=1, batch_dims=1)
+    return [part.numpy() for part in (logits, tape.gradient(score, x), maps, tape.gradient(score, maps))]
+
+
+def products(maps, gradients):
+    return tf.reduce_sum(maps * gradients, axis=-1)
+
+
+def close(found, expected):
+    assert np.abs(expected).max() > 1e-6
+    return np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_normalisation_taken_into_a_kernel_changes_nothing(pictures, activation, bias):
+    model, asked = normalised(1, activation=activation, bias=bias), np.array([0, 1, 1, 0, 1], dtype=np.int32)
+    logits, gradients, maps, slopes = by_keras(model, pictures, asked)
+    net = opened(model)
+    x, asked = net.checked(pictures, asked)
+    assert close(net.logits(x, 2), logits)
+    assert close(net.gradients(x, asked, "logits"), gradients)
+    # the layer that is asked for is the convolution itself, not what normalisation makes of it
+    assert close(net.weighed("last_conv", products, x, asked), (maps * slopes).sum(axis=-1))
+
+
+def test_networks_of_one_architecture_share_what_is_compiled_but_no_weights(pictures):
+    asked = np.ones(5, dtype=np.int32)
+    first, second = normalised(1), normalised(2)
+    nets = [opened(model) for model in (first, second)]
+    assert nets[0]._compiled is nets[1]._compiled
+    for _ in range(2):  # in turn: neither takes over the weights of the other
+        for model, net in zip((first, second), nets, strict=True):
+            x, _asked = net.checked(pictures, asked)
+            logits, gradients, maps, slopes = by_keras(model, pictures, asked)
+            assert close(net.logits(x, 2), logits)
+            assert close(net.gradients(x, asked, "logits"), gradients)
+            assert close(net.weighed("last_conv", products, x, asked), (maps * slopes).sum(axis=-1))
+    assert set(nets[0]._compiled.traces().values()) == {1}
+    del first, nets  # the one it was compiled for may go
+    gc.collect()
+    again = normalised(3)
+    assert close(opened(again).logits(x, 5), by_keras(again, pictures, asked)[0])
+    assert set(opened(again)._compiled.traces().values()) == {1}
+
+
+class Doubled(keras.layers.Layer):
+    """Of another library: what it does is not known from outside."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def call(self, x):
+        return x * self.by
+
+    def get_config(self):
+        return {}
+
+
+def changed_call():
+    layer = keras.layers.Activation("linear")
+    layer.call = lambda x: 3 * x
+    return layer
+
+
+ALIKE = {
+    "activation": lambda: normalised(1, activation="elu"),
+    "strides": lambda: normalised(1, strides=2),
+    "scale": lambda: normalised(1, scale=1 / 127.5),
+    "order of inputs": lambda: normalised(1, swap=True),
+    "a layer of another library": lambda: normalised(1, extra=Doubled(3.0)),
+    "the same, told otherwise": lambda: normalised(1, extra=Doubled(2.0)),
+    "an operation": lambda: normalised(1, extra=lambda x: x * 2.0),
+    "another operation": lambda: normalised(1, extra=lambda x: x * 3.0),
+    "a Lambda": lambda: normalised(1, extra=keras.layers.Lambda(lambda x: 2 * x)),
+    "another Lambda": lambda: normalised(1, extra=keras.layers.Lambda(lambda x: 3 * x)),
+    "a call of its own": lambda: normalised(1, extra=changed_call()),
+    "a function of its own": lambda: normalised(1, extra=keras.layers.Activation(lambda x: 4 * x)),
+    "another function": lambda: normalised(1, extra=keras.layers.Activation(lambda x: 5 * x)),
+}  # fmt: skip
+
+
+def test_networks_that_only_look_alike_do_not_share(pictures):
+    asked = np.ones(5, dtype=np.int32)
+    nets = {"the plain one": normalised(1), **{name: make() for name, make in ALIKE.items()}}
+    compiled = [opened(model)._compiled for model in nets.values()]
+    assert len({id(one) for one in compiled}) == len(nets)
+    for name, model in nets.items():
+        found = opened(model).logits(pictures.astype(np.float32), 5)
+        assert close(found, by_keras(model, pictures, asked)[0]), name
+
+
+def test_few_architectures_are_kept(pictures):
+    for side in range(8):
+        picture = keras.Input((SIZE, SIZE, 3))
+        maps = keras.layers.Conv2D(side + 2, 1)(picture)
+        class_scores(keras.Model(picture, head(maps)), pictures, np.zeros(5, int))
+    assert len(maps_module._KNOWN) == maps_module.KEPT
 
 
 def test_an_opened_network_survives_the_freeing_of_others(pictures):
