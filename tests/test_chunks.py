@@ -40,6 +40,8 @@ def test_pictures_made_in_parts_are_those_made_at_once(small_cohort, tmp_path, i
     rate = {"target_sr": 8000} if pictures_of is slope_pictures else {}
     at_once = work[pictures_of](small_cohort, variant="sound", size=32, **rate)["pictures"]
     np.testing.assert_array_equal(found.pictures, at_once)
+    assert fingerprint(found.pictures) == fingerprint(at_once)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).pictures, at_once)  # as a worker gets them
     np.testing.assert_array_equal(found.labels, small_cohort.labels)
 
 
