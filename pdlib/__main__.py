@@ -42,6 +42,9 @@ Environment variables, all optional:
   PDLIB_RUNS        where executed chapters go, in place of _build/run
   PDLIB_RESULTS     where trained networks and other results are kept, in place of _build/results
   PDLIB_REPOSITORY  address of the public repository, for Binder and Colab buttons on the pages
+  PDLIB_DASK        address of a Dask scheduler whose workers compute folds and sweeps, such as tcp://host:8786
+  PDLIB_DASK_WAIT   seconds to wait for its first worker; default 120
+  PDLIB_WORKERS     processes for the folds of one chapter; --workers wins
 """
 
 
@@ -74,7 +77,12 @@ ParameterOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Run chapters even where they are up to date.")]
 TimeoutOption = Annotated[int, typer.Option("--cell-timeout", min=1, help="Seconds one cell may take.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Chapters at a time; default 2, or 1 on one core.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes in all: chapters at a time, and of more than 3 their folds; default 2 chapters, or 1 on one core.",
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ a worker is given anything it has to show the same code, the same libraries and 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pickle
@@ -422,9 +423,14 @@ def _await_workers(client: Any, address: str) -> list[str]:
     return found
 
 
+async def _conditions_aside(modules: tuple[str, ...], same: Callable | None) -> dict[str, dict]:
+    # loading TensorFlow takes seconds, and a worker that does not answer for long is taken for lost
+    return await asyncio.to_thread(conditions, modules, same)
+
+
 def _check_workers(client: Any, work: _Work) -> None:
     """Every worker there is must be like this process; one that comes later is checked with its first task."""
-    for where, there in client.run(conditions, work.modules, work.same, on_error="return").items():
+    for where, there in client.run(_conditions_aside, work.modules, work.same, on_error="return").items():
         if isinstance(there, OSError):
             continue  # gone since it was counted
         if isinstance(there, BaseException):
