@@ -81,7 +81,7 @@ WorkersOption = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Processes in all: chapters at a time, and of more than 3 their folds; default 2 chapters, or 1 on one core.",
+        help="Processes in all, for chapters and, of more than 3, for their folds; default 2, or 1 on one core.",
     ),
 ]
 

@@ -393,12 +393,8 @@ def headline_rows() -> pd.DataFrame | None:
             raise DataError(f"chapter {chapter} left no {file}", f"run chapter {chapter} again") from None
         found = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
         if len(found) != 1:
-            raise DataError(
-                f"{path.name} has {len(found)} rows with {wanted}", f"run chapter {chapter} again"
-            )
-        rows.append(
-            {"what": what, "kind": kind} | found.iloc[0][["value", "low", "high"]].astype(float).to_dict()
-        )
+            raise DataError(f"{path.name} has {len(found)} rows with {wanted}", f"run chapter {chapter} again")
+        rows.append({"what": what, "kind": kind} | found.iloc[0][["value", "low", "high"]].astype(float).to_dict())
     return pd.DataFrame(rows)
 
 

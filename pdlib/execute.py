@@ -105,9 +105,7 @@ def kernel_environment(page_dir: Path, root: Path, build: Path) -> dict[str, str
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONHASHSEED": "0",
         # tqdm, which librosa brings along, would ask every page for a notebook bar that no chapter shows
-        "PYTHONWARNINGS": ",".join(
-            filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])
-        ),
+        "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])),
         # TensorFlow's start-up notes would land on the page as output
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2",
     }

@@ -43,10 +43,7 @@ def shown(path: Path | str) -> str:
 
 
 _REASONS = {
-    errno.ENOSPC: (
-        "the disk is full",
-        "free some space and run the same command again; finished work is kept",
-    ),
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished work is kept"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
     errno.EROFS: ("the folder is read-only", "choose a folder you may write to"),
     errno.EACCES: ("no permission to write there", "choose a folder you may write to"),
