@@ -148,20 +148,20 @@ _met: dict[str, str] = {}
 
 
 def conditions(modules: Sequence[str], same: Callable[[], Mapping] | None = None) -> dict[str, dict]:
-    """Code, library versions and arithmetic of this process, each by name."""
+    """Code and library versions of this process and what else has to be the same, each by name."""
     return {
         "module": {
             n: _met.setdefault(n, code) for n, code in provenance.code_parts(*modules, "parallel").items()
         },
         "library": provenance.versions(*modules, "parallel"),
-        "arithmetic": dict(same()) if same else {},
+        "setting": dict(same()) if same else {},
     }
 
 
 def _compare(here: Mapping, there: Mapping, where: str) -> None:
     """Raise `WorkerError` where ``there``, the conditions of a worker, are not those of this process."""
     said = []
-    for kind in ("module", "library", "arithmetic"):
+    for kind in ("module", "library", "setting"):
         mine, its = here[kind], there.get(kind, {})
         for one in sorted({*mine, *its}):
             if mine.get(one) != its.get(one):
@@ -179,12 +179,12 @@ def _compare(here: Mapping, there: Mapping, where: str) -> None:
 
 
 # ── in a worker ────────────────────────────────────────────────────────────────────────────────────────
-_here = threading.local()
 _one_at_a_time = threading.Lock()  # networks are kept per process, and a Dask worker may have several threads
+_working = threading.Event()  # of the process: a task may have threads of its own
 
 
 def _inside() -> bool:
-    return getattr(_here, "inside", False)
+    return _working.is_set()
 
 
 @contextmanager
@@ -192,11 +192,11 @@ def _as_worker() -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     with _one_at_a_time, threadpool_limits(1):
-        _here.inside = True
+        _working.set()
         try:
             yield
         finally:
-            _here.inside = False
+            _working.clear()
 
 
 def _address() -> str:
