@@ -46,6 +46,9 @@ Environment variables, all optional:
   PDLIB_RUNS        where executed chapters go, in place of _build/run
   PDLIB_RESULTS     where trained networks and other results are kept, in place of _build/results
   PDLIB_REPOSITORY  address of the public repository, for Binder and Colab buttons on the pages
+  PDLIB_DASK        address of a Dask scheduler whose workers compute folds and sweeps, such as tcp://host:8786
+  PDLIB_DASK_WAIT   seconds to wait for its first worker; default 120
+  PDLIB_WORKERS     processes for the folds of one chapter; --workers wins
 """
 
 
@@ -78,7 +81,12 @@ ParameterOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Run chapters even where they are up to date.")]
 TimeoutOption = Annotated[int, typer.Option("--cell-timeout", min=1, help="Seconds one cell may take.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Chapters at a time; default 2, or 1 on one core.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes in all, for chapters and, of more than 3, for their folds; default 2, or 1 on one core.",
+    ),
 ]
 
 
@@ -172,6 +180,56 @@ def run(
         console=_console(),
     )
     if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=_examples(
+        "sweep -p seed=0:100 -p input_size=96,122",
+        "sweep --only 10 -p seed=0:5 -p epochs=10,20 --workers 4",
+        "sweep --only 16 --profile smoke -p seed=0:20:2",
+    )
+)
+def sweep(
+    parameter: ParameterOption = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", help="Chapters such as 10; without it all that have every swept parameter."),
+    ] = None,
+    profile: ProfileOption = "quick",
+    cohort: CohortOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Folder below _build/sweeps; made of what is swept if not given."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="More than 10 000 points are meant.")] = False,
+    cell_timeout: TimeoutOption = 3 * 3600,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Points at a time; default 2, or 1 on one core.")
+    ] = None,
+) -> None:
+    """Run chapters at many values, into one table.
+
+    A value is a number, a list (96,122) or a range (0:100, 0:100:5; the end is left out); every combination is a
+    point. Points that are there are read; failed ones are tried again. With PDLIB_DASK set they run on that cluster.
+    Writes table.csv and summary.csv; leaves with 1 when a point failed.
+    """
+    from pdlib.sweep import sweep as run_points
+
+    _speakers(cohort, parameter)
+    done = run_points(
+        parameter or [],
+        only=_list(only),
+        profile=profile,
+        cohort=cohort,
+        name=name,
+        many=yes,
+        cell_timeout=cell_timeout,
+        workers=workers,
+        project=PROJECT,
+        console=_console(),
+    )
+    if not done.ok:
         raise typer.Exit(1)
 
 

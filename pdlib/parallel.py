@@ -14,6 +14,7 @@ a worker is given anything it has to show the same code, the same libraries and 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pickle
@@ -147,20 +148,20 @@ _met: dict[str, str] = {}
 
 
 def conditions(modules: Sequence[str], same: Callable[[], Mapping] | None = None) -> dict[str, dict]:
-    """Code, library versions and arithmetic of this process, each by name."""
+    """Code and library versions of this process and what else has to be the same, each by name."""
     return {
         "module": {
             n: _met.setdefault(n, code) for n, code in provenance.code_parts(*modules, "parallel").items()
         },
         "library": provenance.versions(*modules, "parallel"),
-        "arithmetic": dict(same()) if same else {},
+        "setting": dict(same()) if same else {},
     }
 
 
 def _compare(here: Mapping, there: Mapping, where: str) -> None:
     """Raise `WorkerError` where ``there``, the conditions of a worker, are not those of this process."""
     said = []
-    for kind in ("module", "library", "arithmetic"):
+    for kind in ("module", "library", "setting"):
         mine, its = here[kind], there.get(kind, {})
         for one in sorted({*mine, *its}):
             if mine.get(one) != its.get(one):
@@ -178,12 +179,12 @@ def _compare(here: Mapping, there: Mapping, where: str) -> None:
 
 
 # ── in a worker ────────────────────────────────────────────────────────────────────────────────────────
-_here = threading.local()
 _one_at_a_time = threading.Lock()  # networks are kept per process, and a Dask worker may have several threads
+_working = threading.Event()  # of the process: a task may have threads of its own
 
 
 def _inside() -> bool:
-    return getattr(_here, "inside", False)
+    return _working.is_set()
 
 
 @contextmanager
@@ -191,11 +192,11 @@ def _as_worker() -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     with _one_at_a_time, threadpool_limits(1):
-        _here.inside = True
+        _working.set()
         try:
             yield
         finally:
-            _here.inside = False
+            _working.clear()
 
 
 def _address() -> str:
@@ -422,9 +423,14 @@ def _await_workers(client: Any, address: str) -> list[str]:
     return found
 
 
+async def _conditions_aside(modules: tuple[str, ...], same: Callable | None) -> dict[str, dict]:
+    # loading TensorFlow takes seconds, and a worker that does not answer for long is taken for lost
+    return await asyncio.to_thread(conditions, modules, same)
+
+
 def _check_workers(client: Any, work: _Work) -> None:
     """Every worker there is must be like this process; one that comes later is checked with its first task."""
-    for where, there in client.run(conditions, work.modules, work.same, on_error="return").items():
+    for where, there in client.run(_conditions_aside, work.modules, work.same, on_error="return").items():
         if isinstance(there, OSError):
             continue  # gone since it was counted
         if isinstance(there, BaseException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pdlib import locks, paths, provenance
+from pdlib import locks, parallel, paths, provenance
 from pdlib.errors import ChapterError, DataError, UsageError
 from pdlib.params import (
     Chapter,
@@ -43,6 +44,7 @@ from pdlib.params import (
 
 CELL_TIMEOUT = 3 * 3600
 WORKERS = min(2, os.cpu_count() or 1)  # chapters at a time; a network trains on one thread
+MOST_CHAPTERS = 3  # at a time: a chapter waits for those it needs, while its folds wait for nobody
 _MISSING = object()
 _DAMAGED = "the executed copy or its side files are damaged"
 
@@ -404,8 +406,8 @@ def run(
     cell_timeout : int
         Seconds one cell may take.
     workers : int, optional
-        Chapters that run at a time; `WORKERS` where nothing is said. What they give does not depend on it: each has
-        a kernel of its own.
+        Processes in all, see `shares`; `WORKERS` chapters at a time where nothing is said. What they give does not
+        depend on it: each chapter has a kernel of its own, and folds come out the same wherever they are computed.
 
     Returns
     -------
@@ -435,15 +437,15 @@ def run(
     )
     folder = run_folder(project, profile, info.kind)
     asked = set(select({n: p.chapter for n, p in plans.items()}, only))
-    workers = workers or WORKERS
     begun = time.monotonic()
     with _work_folder(project, folder, profile) as work:
         current = {n for n, p in plans.items() if not (force and n in asked) and _current(p, folder)}
-        _announce(console, profile, info, plans, current, workers)
+        at_a_time, folds = shares(workers, len(plans) - len(current)) if workers else (WORKERS, None)
+        _announce(console, profile, info, plans, current, at_a_time)
         with _Board(console, plans, current) as board:
-            job = _Job(project, folder, work, profile, info, cell_timeout, board, threading.Event())
+            job = _Job(project, folder, work, profile, info, cell_timeout, folds, board, threading.Event())
             try:
-                outcomes = _in_turn(job, plans, current, workers)
+                outcomes = _in_turn(job, plans, current, at_a_time)
             except KeyboardInterrupt:
                 board.interrupted()
                 raise
@@ -453,9 +455,27 @@ def run(
     return report
 
 
+def shares(workers: int, chapters: int) -> tuple[int, int]:
+    """How many chapters run at a time, and how many processes each has for its folds.
+
+    Parameters
+    ----------
+    workers : int
+        Processes in all: up to three are a chapter each, of more most go to the folds (4 are 2 × 2, 8 are 2 × 4).
+    chapters : int
+        How many have to run; what too few leave over goes to the folds.
+    """
+    at_a_time = workers if workers <= MOST_CHAPTERS else min(MOST_CHAPTERS, math.isqrt(workers))
+    at_a_time = max(1, min(at_a_time, chapters))
+    return at_a_time, workers // at_a_time
+
+
 @dataclass(frozen=True)
 class _Job:
-    """What all chapters of one run share; ``stop`` is set when the run is given up."""
+    """What all chapters of one run share; ``stop`` is set when the run is given up.
+
+    ``folds`` is the number of processes of a chapter, None for what the environment says.
+    """
 
     project: Project
     folder: Path
@@ -463,6 +483,7 @@ class _Job:
     profile: str
     info: CohortInfo
     cell_timeout: int
+    folds: int | None
     board: _Board
     stop: threading.Event
 
@@ -538,6 +559,7 @@ def _execute(job: _Job, plan: Plan) -> None:
         shutil.rmtree(pages, ignore_errors=True)
         pages.mkdir(parents=True)
     env = kernel_environment(pages, job.project.root, job.project.build)
+    env.update(parallel.kernel_environment(job.folds))
     env["PDLIB_RUN_DIR"] = str(job.folder)  # the audit reads what the other chapters of this run found
     if job.info.folder:
         env["PDLIB_DATA"] = (

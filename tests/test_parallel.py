@@ -84,12 +84,12 @@ def test_a_worker_with_other_code_libraries_or_arithmetic_is_told_what_differs()
     parallel._compare(here, there, "w")
     there["module"]["metrics"] = "other"
     there["library"]["numpy"] = "1.0"
-    there["arithmetic"]["threads"] = 8
+    there["setting"]["threads"] = 8
     with pytest.raises(WorkerError) as refused:
         parallel._compare(here, there, "tcp://far:1")
     said = str(refused.value)
     assert "tcp://far:1" in said and "module pdlib.metrics" in said and "library numpy (1.0, here" in said
-    assert "arithmetic threads (8, here 1)" in said and "start it again" in said
+    assert "setting threads (8, here 1)" in said and "start it again" in said
 
 
 def test_code_edited_under_a_running_worker_is_not_what_it_has_loaded(monkeypatch):
