@@ -162,7 +162,7 @@ def _section(sections: Mapping[str, Any], file: str, name: str, pictures: Path) 
         parts.append(
             table([{"what": fact, "value": value} for fact, value in facts.items()], f"{title}: in numbers")
         )
-    left = section.get("left_out") or ()
+    left = section.get("left_out") or section.get("left out") or ()
     parts += ["Left out:\n\n" + "\n".join(f"- {escape(one)}" for one in left)] if left else []
     return "\n\n".join(parts)
 
@@ -196,7 +196,7 @@ def table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
     ]
     kinds = {
         head: ' class="pd-figures"'
-        if all(isinstance(row.get(head), int | float | None) for row in rows)
+        if all(row.get(head) == "" or isinstance(row.get(head), int | float | None) for row in rows)
         else ""
         for head in heads
     }

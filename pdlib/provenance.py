@@ -210,8 +210,13 @@ def _holds(distribution: importlib.metadata.Distribution, package: str) -> bool:
 
 def _installed() -> tuple[int, ...]:
     """When something was last installed or removed in the folders that libraries are imported from."""
-    folders = [Path(folder) for folder in sys.path if folder]
-    return tuple(folder.stat().st_mtime_ns for folder in folders if folder.is_dir())
+    return tuple(Path(folder).stat().st_mtime_ns for folder in sys.path if _has_libraries(folder))
+
+
+@cache
+def _has_libraries(folder: str) -> bool:
+    # not the working folder, which changes all the time
+    return bool(folder) and any(Path(folder).glob("*.dist-info"))
 
 
 @cache

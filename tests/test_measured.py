@@ -8,7 +8,7 @@ import pytest
 from pdlib import measured, paths
 from pdlib.errors import PublishError
 from pdlib.markup import check_alt
-from tests.bench.__main__ import content
+from tests.bench.__main__ import content, parts
 from tests.bench.record import record
 from tests.bench.timing import Part, Row
 
@@ -183,6 +183,11 @@ def test_the_books_pages_leave_no_comment_and_hold_every_recorded_section(name, 
     assert f"<!-- {name} others -->" in text and "<!--" not in page(text, paths.DATA)
     for known in measured.read(paths.DATA)[name].values():
         assert str(known["date"]) in page(text, paths.DATA)
+
+
+def test_every_part_of_the_bench_has_its_place_on_the_page():
+    text = (paths.BOOK / "bench.md").read_text(encoding="utf-8")
+    assert [part for part in parts() if f"\n<!-- bench {part} -->\n" not in text] == []
 
 
 @pytest.mark.parametrize("name", PAGES)

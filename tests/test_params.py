@@ -1,7 +1,11 @@
 """Parameters, chapters and profiles: what is wrong is refused by name, before a kernel starts."""
 
+import subprocess
+import sys
+
 import pytest
 
+from pdlib import paths
 from pdlib.errors import ChapterError, ParameterError, UsageError
 from pdlib.params import (
     Project,
@@ -230,3 +234,15 @@ def test_a_notebook_without_kernelspec_or_parameters_cell_or_json_is_refused_by_
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(ChapterError, match="07_three.ipynb is not a notebook"):
         read_chapter(path)
+
+
+def test_reading_notebooks_does_not_build_a_grammar_of_web_addresses_and_still_checks_them():
+    code = (
+        "import sys, pdlib.run, nbformat\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'lark']\n"
+        "nbformat.validate({'cells': [{'cell_type': 'none'}], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False
+    )
+    assert "ValidationError" in done.stderr and "AssertionError" not in done.stderr

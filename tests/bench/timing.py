@@ -7,6 +7,7 @@ it by name, runs it in a process of its own and writes what it gives into one fi
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +64,12 @@ class Part:
     tables: Mapping[str, Sequence[Mapping[str, float | int | str]]] = field(default_factory=dict)
 
 
+def spent() -> float:
+    """Seconds the processors have worked for this process so far, for all its threads and the children that ended."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
 def side_by_side(
     what: str,
     ways: Mapping[str, Callable[[], object]],
@@ -73,6 +80,7 @@ def side_by_side(
     rounds: int = ROUNDS,
     reference: str | None = None,
     notes: Mapping[str, str] | None = None,
+    warm_up: bool = True,
 ) -> list[Row]:
     """Time every way once to warm it up, then ``rounds`` times in turn, starting with another one each time.
 
@@ -94,9 +102,11 @@ def side_by_side(
         The way the others are compared with.
     notes : mapping, optional
         Note of a row, by name of the way.
+    warm_up : bool
+        Whether to have each way once before, which is not counted.
     """
     names = list(ways)
-    for way in ways.values():
+    for way in ways.values() if warm_up else ():
         way()
     wall: dict[str, list[float]] = {name: [] for name in names}
     busy: dict[str, list[float]] = {name: [] for name in names}
@@ -104,10 +114,10 @@ def side_by_side(
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             gc.collect()
-            started, spent = time.perf_counter(), time.process_time()
+            started, before = time.perf_counter(), spent()
             ways[name]()
             wall[name].append((time.perf_counter() - started) * scale / items)
-            busy[name].append((time.process_time() - spent) * scale / items)
+            busy[name].append((spent() - before) * scale / items)
     rows = []
     for name in names:
         ratios: list[float | None] = [None, None, None]

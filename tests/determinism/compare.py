@@ -123,7 +123,7 @@ def compare_chapter(first: Path, second: Path, name: str) -> Comparison:
     records = [dict(notebook.metadata.get("pdlib", {})) for notebook in notebooks]
     found.same_key = records[0].get("key") == records[1].get("key")
     found.peak_mib = tuple(record.get("peak_mib") for record in records)
-    _compare_cells(found, *notebooks)
+    compare_cells(found, *notebooks)
     _compare_files(found, *(folder / "pages" / name[:2] for folder in (first, second)))
     return found
 
@@ -219,7 +219,8 @@ def printed(cell: Any) -> Iterator[tuple[str, str, str]]:
                 yield "picture", f"output {index}", _joined(data[kind])
 
 
-def _compare_cells(found: Comparison, first: Any, second: Any) -> None:
+def compare_cells(found: Comparison, first: Any, second: Any) -> None:
+    """Add to ``found`` what two executed notebooks print, and where they differ."""
     cells = [{cell.get("id", str(i)): cell for i, cell in enumerate(nb.cells)} for nb in (first, second)]
     for name in dict.fromkeys([*cells[0], *cells[1]]):
         here = [list(printed(one[name])) if name in one else [] for one in cells]
