@@ -79,7 +79,8 @@ def _read(path: Path, shown: str, size: int) -> NDArray[np.uint8]:
             _check_header(image, shown)
             if image.format in ("JPEG", "MPO") and path.read_bytes().count(b"\xff\xda") > MAX_SCANS:
                 raise DataError(
-                    f"{shown} is drawn in more than {MAX_SCANS} scans, as no camera does", "export it as jpg or png"
+                    f"{shown} is drawn in more than {MAX_SCANS} scans, as no camera does",
+                    "export it as jpg or png",
                 )
             # A JPEG can be decoded at an eighth of its size; twice the wanted size is left to average.
             image.draft(None, (2 * size, 2 * size))

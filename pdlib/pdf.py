@@ -188,9 +188,7 @@ def _print(opened: Any, address: str, style: str, anchors: Sequence[str]) -> tup
     wrong += [f"an equation has an error: {text}" for text in seen["broken"]]
     wrong += [f"a picture is not shown: {source}" for source in seen["pictures"]]
     if wrong:
-        raise PublishError(
-            f"{_shown(address)} cannot be printed: {'; '.join(wrong)}", "build the site again"
-        )
+        raise PublishError(f"{_shown(address)} cannot be printed: {'; '.join(wrong)}", "build the site again")
     sections = tuple((anchor, title) for anchor, title in seen["sections"])
     printed = page.pdf(**LAYOUT)
     page.close()
