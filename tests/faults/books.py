@@ -26,7 +26,6 @@ from tests.tinybook import SYNTHETIC, write_notebook, write_profile
 
 TOKEN = "PDLIB_FAULTS"  # in the environment of every process of one book, kernels and builders too
 LOG = "PDLIB_FAULTS_LOG"  # the tiny book writes a line here for each fold it computes
-SITE = ("_config.yml",)
 _DAY = re.compile(r"\b\d{4}-\d\d-\d\d(T[\d:.+-]+)?\b")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
@@ -272,7 +271,7 @@ def tiny(root: Path, site: bool = False) -> Book:
 
 
 def smoke(root: Path) -> Book:
-    """A copy of this checkout, run with its smoke profile."""
+    """A copy of this checkout in ``root``, run with its smoke profile."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=paths.ROOT, capture_output=True, check=True,
@@ -281,7 +280,12 @@ def smoke(root: Path) -> Book:
         if (paths.ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(paths.ROOT / name, root / name)
-    return Book(root, [sys.executable, "-m", "pdlib"], env={"PYTHONPATH": str(root)})
+    return real(root)
+
+
+def real(root: Path, only: str = "") -> Book:
+    """The real book in a checkout that is there; ``only`` names the chapters that are run."""
+    return Book(root, [sys.executable, "-m", "pdlib"], env={"PYTHONPATH": str(root)}, only=only)
 
 
 def main(arguments: Sequence[str]) -> None:
