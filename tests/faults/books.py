@@ -241,8 +241,8 @@ def copy_of(book: Book, root: Path, **changes) -> Book:
     """The same book, with all it has stored and executed, in another folder."""
     shutil.copytree(book.root, root, symlinks=True)
     command = [str(root) if part == str(book.root) else part for part in book.command]
-    own = {"PYTHONPATH": str(root)} if book.env.get("PYTHONPATH") == str(book.root) else {}
-    return Book(root, command, book.profile, env=own, only=book.only, **changes)
+    path = book.env["PYTHONPATH"].replace(str(book.root), str(root))
+    return Book(root, command, book.profile, env={"PYTHONPATH": path}, only=book.only, **changes)
 
 
 def tiny(root: Path, site: bool = False) -> Book:
