@@ -19,12 +19,12 @@ from typing import Any
 
 import pandas as pd
 
-from pdlib import paths
+from pdlib import locks, paths
 from pdlib.errors import DataError, PrivacyError, PublishError, UsageError
 from pdlib.evaluate import read_predictions, write_predictions
 from pdlib.params import Chapter, Project, close_matches, read_chapters
 from pdlib.reading import read_table
-from pdlib.run import read_record, run_folder, source_hash
+from pdlib.run import read_record, run_folder, run_lock, source_hash
 
 COLUMNS = (
     "id", "section", "page", "kind", "printed", "unit", "chapter", "key", "tolerance", "verdict", "note",
@@ -560,7 +560,14 @@ def record(project: Project, folder: Path) -> list[Path]:
         When a chapter is missing, was executed from another source, or was run with values of the command line.
     PrivacyError
         When the run is not of the real recordings.
+    BusyError
+        When another process runs these chapters.
     """
+    with locks.held(run_lock(folder), "records", reading=True):
+        return _record(project, folder)
+
+
+def _record(project: Project, folder: Path) -> list[Path]:
     claims, chapters, found = (
         read_claims(project.root / "data" / "claims.csv"),
         read_chapters(project),

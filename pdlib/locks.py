@@ -31,8 +31,8 @@ def held(file: Path, doing: str, *, reading: bool = False) -> Iterator[None]:
     doing : str
         What the holder does, such as "runs the chapters of".
     reading : bool
-        Share the lock with others that only read. Where the file cannot be made nobody can write either, so
-        nothing is locked then.
+        Share the lock with others that only read. Where there is no folder, or none that can be written to, nobody
+        else is at work, so nothing is locked then.
 
     Raises
     ------
@@ -43,7 +43,8 @@ def held(file: Path, doing: str, *, reading: bool = False) -> Iterator[None]:
     """
     try:
         with paths.writing_errors(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            if not reading:
+                file.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     except WriteError:
         if not reading:

@@ -117,7 +117,7 @@ def keep_edition(project: Project, folder: Path) -> Path:
 
 def _copy_edition(project: Project, folder: Path, chapters: Mapping[str, Chapter]) -> Path:
     target = project.edition
-    with paths.writing_errors(target):
+    with _copying(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _tidy_up(target, ".edition-*")
         part = Path(tempfile.mkdtemp(prefix=".edition-", dir=target.parent))
@@ -316,7 +316,7 @@ def stage(
     written from it.
     """
     target = project.build / "stage"
-    with paths.writing_errors(target):
+    with _copying(target):
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
@@ -351,6 +351,19 @@ def stage(
         ]
         _fill_pages(project, target, staged)
     return target
+
+
+@contextmanager
+def _copying(target: Path) -> Iterator[None]:
+    """As `paths.writing_errors`, for `shutil.copytree`, too: it goes on and tells at the end, in words, what failed."""
+    with paths.writing_errors(target):
+        try:
+            yield
+        except shutil.Error as error:
+            number = re.search(r"\[Errno (\d+)\]", str(error))
+            if not number:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _fill_pages(project: Project, target: Path, staged: list[Staged]) -> None:

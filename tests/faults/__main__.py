@@ -50,16 +50,23 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="write the counts to data/robustness.json")
     given = parser.parse_args()
 
-    def make(root: Path) -> books.Book:
-        book = books.tiny(root) if given.book == "tiny" else books.smoke(root)
-        book.only = given.chapters
-        return book
-
     def say(text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
     folder = given.folder or Path(tempfile.mkdtemp(prefix="pdlib-faults-"))
     folder.mkdir(parents=True, exist_ok=True)
+    checkout = (
+        folder.resolve() / "checkout"
+    )  # copied once, so that whoever edits meanwhile changes nothing here
+
+    def make(root: Path) -> books.Book:
+        if given.book == "tiny":
+            return books.tiny(root)
+        if not checkout.exists():
+            books.smoke(checkout)
+        shutil.copytree(checkout, root)
+        return books.real(root, given.chapters)
+
     lab = Lab(folder.resolve(), make, given.kills, given.span or SPAN[given.book], given.seed, say=say)
     trials: list[Trial] = []
     began = time.monotonic()

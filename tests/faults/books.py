@@ -26,7 +26,6 @@ from tests.tinybook import SYNTHETIC, write_notebook, write_profile
 
 TOKEN = "PDLIB_FAULTS"  # in the environment of every process of one book, kernels and builders too
 LOG = "PDLIB_FAULTS_LOG"  # the tiny book writes a line here for each fold it computes
-SITE = ("_config.yml",)
 _DAY = re.compile(r"\b\d{4}-\d\d-\d\d(T[\d:.+-]+)?\b")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
@@ -242,8 +241,8 @@ def copy_of(book: Book, root: Path, **changes) -> Book:
     """The same book, with all it has stored and executed, in another folder."""
     shutil.copytree(book.root, root, symlinks=True)
     command = [str(root) if part == str(book.root) else part for part in book.command]
-    own = {"PYTHONPATH": str(root)} if book.env.get("PYTHONPATH") == str(book.root) else {}
-    return Book(root, command, book.profile, env=own, only=book.only, **changes)
+    path = book.env["PYTHONPATH"].replace(str(book.root), str(root))
+    return Book(root, command, book.profile, env={"PYTHONPATH": path}, only=book.only, **changes)
 
 
 def tiny(root: Path, site: bool = False) -> Book:
@@ -272,7 +271,7 @@ def tiny(root: Path, site: bool = False) -> Book:
 
 
 def smoke(root: Path) -> Book:
-    """A copy of this checkout, run with its smoke profile."""
+    """A copy of this checkout in ``root``, run with its smoke profile."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=paths.ROOT, capture_output=True, check=True,
@@ -281,7 +280,12 @@ def smoke(root: Path) -> Book:
         if (paths.ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(paths.ROOT / name, root / name)
-    return Book(root, [sys.executable, "-m", "pdlib"], env={"PYTHONPATH": str(root)})
+    return real(root)
+
+
+def real(root: Path, only: str = "") -> Book:
+    """The real book in a checkout that is there; ``only`` names the chapters that are run."""
+    return Book(root, [sys.executable, "-m", "pdlib"], env={"PYTHONPATH": str(root)}, only=only)
 
 
 def main(arguments: Sequence[str]) -> None:

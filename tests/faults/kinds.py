@@ -783,7 +783,7 @@ def site(lab: Lab) -> Iterator[Trial]:
         return
     wanted = _pages(book)
     book.before = [sys.executable, "-c", _DEFAULT]
-    for turn in range(8):
+    for turn in range(min(8, lab.kills)):
         number = rng.choice([signal.SIGKILL, signal.SIGTERM])
         process = book.start("book")
         try:
@@ -814,19 +814,23 @@ def site(lab: Lab) -> Iterator[Trial]:
     )
     yield Trial("site", "two at once", LOST if problem else EQUAL, problem)
     kept = _pages(book)
+    html = book.root / "_build" / "html"
+    size = sum(path.stat().st_size for path in html.rglob("*") if path.is_file()) // 1024
     os.replace(book.root / "_build" / "run", book.root / "run")
     os.replace(book.root / "_build" / "html", book.root / "html")
     shutil.rmtree(book.root / "_build")
-    with mounted(book.root / "_build", "6m") as there:
-        if there:
-            env = {"PDLIB_RUNS": str(book.root / "run")}
+    for more in (1_000, size):  # the first does not hold the staged pages, the second not the built ones
+        with mounted(book.root / "_build", f"{size + 1_000 + more}k") as there:
+            if not there:
+                yield Trial("site", "disk full", SKIPPED, "this process may not mount a file system")
+                continue
             shutil.copytree(book.root / "html", book.root / "_build" / "html")
-            book.env |= env
-            done = book.run("book")
-            trial = refusal("site", "disk full", book, done)
+            book.env["PDLIB_RUNS"] = str(book.root / "run")
+            yield refusal("site", f"disk full, {more} kB left", book, book.run("book"))
             changed = difference(kept, _pages(book))
-            yield Trial("site", "disk full, the earlier site", LOST if changed else EQUAL, changed)
-            yield trial
+            yield Trial(
+                "site", f"disk full, {more} kB left: the earlier site", LOST if changed else EQUAL, changed
+            )
             _remount(book.root / "_build", "size=400m")
             done = book.run("book")
             problem = done.said[-800:] if done.code else difference(wanted, _pages(book))
