@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from pdlib import paths
 from pdlib.errors import PdlibError, UsageError
 from pdlib.params import Project
 
@@ -521,8 +522,8 @@ def student(
 def _speakers(cohort: str | None, parameter: Sequence[str] | None) -> None:
     """Bring the workbook of an own cohort up to date with its table, for the workbook is what chapters read."""
     given = [text.partition("=")[2] for text in parameter or () if text.startswith("cohort=")]
-    folder = Path(cohort or next(iter(given), "auto")).expanduser()
-    if folder.is_dir():
+    folder = paths.as_folder(cohort or next(iter(given), "auto"))
+    if folder is not None:
         from pdlib.own_recordings import refresh
 
         refresh(folder)

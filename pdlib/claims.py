@@ -83,6 +83,8 @@ class Claim:
             value = float(self.printed)
         except ValueError:
             return None
+        if not math.isfinite(value):  # the words "nan" and "inf"
+            return None
         return value / 100 if self.unit == "%" else value
 
     @property
@@ -326,7 +328,7 @@ def measured(folder: Path) -> Measured:
 def _json(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import io
 import json
 import re
@@ -28,10 +29,12 @@ from pdlib.markup import SYNTHETIC, cell_anchor, with_cell
 
 PAPER_FIGURES = range(1, 31)
 PAGE = "book/figure_index"
+MOST_PIXELS = 40_000_000  # of one figure
 SMALL = 480  # pixels across a picture in the index; it is drawn at half of that or less
 _SHOWN = re.compile(r'<figure class="pd-(?:figure|table)" id="(pd-[\w-]+)"')
 _PICTURE = re.compile(r'src="data:image/(svg\+xml|png);base64,([^"]+)"')
 _SVG_SIZE = re.compile(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # as a page takes it; never a path
 _GLUED = "application/papermill.record/text/plain"
 
 
@@ -83,7 +86,7 @@ def link_cells(notebook: Any, number: str, name: str) -> dict[str, str]:
                 made |= dict.fromkeys(_SHOWN.findall(html), cell.id)
                 data["text/html"] = with_cell(html, cell.id, f"../_static/notebooks/{name}.ipynb")
             key = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            if key and _GLUED in data:
+            if isinstance(key, str) and _KEY.fullmatch(key) and _GLUED in data:
                 # glued again in a later cell, a key has the later value
                 made[f"pd-{number}-{key}"] = cell.id
                 lines[f"pd-{number}-{key}"] = _line(f"pd-{number}-{key}", key, _joined(data[_GLUED]), cell.id)
@@ -104,7 +107,11 @@ def _joined(text: str | list[str]) -> str:
 
 
 def _line(anchor: str, key: str, glued: str, cell: str) -> str:
-    text = " ".join(str(ast.literal_eval(glued)).splitlines())  # a blank line would end the HTML
+    try:
+        said = ast.literal_eval(glued)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        said = glued  # no text of Python: shown as it stands
+    text = " ".join(str(said).splitlines())  # a blank line would end the HTML
     return (
         f'<p class="pd-glued" id="{anchor}"><code>{escape(key)}</code>: {escape(text)} '
         f"<small>computed in the cell below, {escape(cell)}</small></p>"
@@ -114,17 +121,32 @@ def _line(anchor: str, key: str, glued: str, cell: str) -> str:
 def note_cells(folder: Path, number: str, made: Mapping[str, str]) -> None:
     """Write the cell into the accounts that lie beside a chapter: ``<key>.json`` and ``numbers.json``."""
     numbers = folder / "numbers.json"
-    known = json.loads(numbers.read_text(encoding="utf-8")) if numbers.is_file() else {}
+    known = _account(numbers) if numbers.is_file() else {}
     for anchor, cell in made.items():
         key = anchor.removeprefix(f"pd-{number}-")
         account = folder / f"{key}.json"
-        if key in known:
+        if isinstance(known.get(key), dict):
             known[key]["cell"] = cell
-        elif account.is_file():
-            content = json.loads(account.read_text(encoding="utf-8"))
+        elif _KEY.fullmatch(key) and account.is_file():
+            content = _account(account)
             _write(account, {"chapter": content.pop("chapter", number), "cell": cell} | content)
     if known:
         _write(numbers, known)
+
+
+def _account(path: Path) -> dict[str, Any]:
+    """A JSON file that a page left beside its chapter."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode("utf-8")
+    except (OSError, ValueError, RecursionError) as error:
+        raise PublishError(f"{path.parent.name}/{path.name} cannot be read: {error}", _AGAIN) from error
+    if not isinstance(content, dict):
+        raise PublishError(f"{path.parent.name}/{path.name} is not what a page writes", _AGAIN)
+    return content
+
+
+_AGAIN = "run the chapter again: python -m pdlib run --only NN"
 
 
 def _write(path: Path, content: Any) -> None:
@@ -179,16 +201,17 @@ def shown_by(chapter: Staged, static: Path) -> list[Ours]:
         Folder of static files, with the chapter's side files in ``pages/NN``.
     """
     folder = static / "pages" / chapter.number
-    try:
-        items = json.loads((folder / "page.json").read_text(encoding="utf-8"))["items"]
-    except FileNotFoundError:
+    if not (folder / "page.json").is_file():
         return []
+    items = _account(folder / "page.json").get("items")
+    if not (isinstance(items, dict) and all(_is_item(key, item) for key, item in items.items())):
+        raise PublishError(f"pages/{chapter.number}/page.json is not what a page writes", _AGAIN)
     pictures = _pictures(chapter.notebook)
     found = []
     for key, item in items.items():
         if item["what"] not in ("figure", "table"):
             continue
-        account = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        account = _account(folder / f"{key}.json")
         data = pictures.get(f"pd-{chapter.number}-{key}")
         picture, size = _small(*data, folder / key) if data else ("", (0, 0))
         found.append(
@@ -202,6 +225,18 @@ def shown_by(chapter: Staged, static: Path) -> list[Ours]:
     return found
 
 
+def _is_item(key: str, item: Any) -> bool:
+    """Whether a page's account of one thing it shows is such: the key is no path, and all is there that is used."""
+    if not (_KEY.fullmatch(key) and isinstance(item, dict) and isinstance(item.get("what"), str)):
+        return False
+    if item["what"] not in ("figure", "table"):
+        return True
+    texts = isinstance(item.get("number", ""), str | None) and isinstance(item.get("caption"), str)
+    files = item.get("files")
+    named = isinstance(files, list) and all(isinstance(f, str) and Path(f).name == f for f in files)
+    return texts and named and "number" in item and isinstance(item.get("synthetic"), bool)
+
+
 def _pictures(notebook: Any) -> dict[str, tuple[str, bytes]]:
     """Kind ("svg+xml" or "png") and bytes of each figure in the outputs, by its anchor."""
     found = {}
@@ -210,7 +245,8 @@ def _pictures(notebook: Any) -> dict[str, tuple[str, bytes]]:
             html = _joined(output.get("data", {}).get("text/html", ""))
             anchor, picture = _SHOWN.search(html), _PICTURE.search(html)
             if anchor and picture:
-                found[anchor[1]] = (picture[1], base64.b64decode(picture[2]))
+                with contextlib.suppress(ValueError):  # no base64: there is no picture
+                    found[anchor[1]] = (picture[1], base64.b64decode(picture[2]))
     return found
 
 
@@ -222,7 +258,7 @@ def _small(kind: str, data: bytes, target: Path) -> tuple[str, tuple[int, int]]:
         width, height = (float(size[1]), float(size[2])) if size else (4.0, 3.0)
     else:
         path = target.with_name(f"{target.name}-small.png")
-        image = Image.open(io.BytesIO(data)).convert("RGB")
+        image = _drawn(data, target.name)
         width, height = image.size
         if width > SMALL:
             image = image.resize((SMALL, round(SMALL * height / width)), Image.Resampling.LANCZOS)
@@ -232,6 +268,18 @@ def _small(kind: str, data: bytes, target: Path) -> tuple[str, tuple[int, int]]:
     with paths.writing_errors(path):
         path.write_bytes(data)
     return path.name, (SMALL, round(SMALL * height / width))
+
+
+def _drawn(data: bytes, name: str) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise PublishError(f"the picture of {name} has {image.width} × {image.height} pixels", _AGAIN)
+            return image.convert("RGB")
+    except PublishError:
+        raise
+    except Exception as error:  # Pillow raises errors of many types
+        raise PublishError(f"the picture of {name} is damaged: {error}", _AGAIN) from error
 
 
 def numbers_in(text: str) -> set[int]:

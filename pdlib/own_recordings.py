@@ -19,11 +19,12 @@ import soundfile
 from sklearn.metrics import roc_auc_score
 
 from pdlib import data, paths
-from pdlib.cohort import MAX_AGE, SHEET, WORKBOOK_COLUMNS, load_cohort, read_workbook
+from pdlib.cohort import MAX_AGE, SHEET, WORKBOOK_COLUMNS, load_cohort, open_workbook, read_workbook
 from pdlib.errors import DataError, PdlibError, RecordingError
 from pdlib.params import Project, load_profile, read_chapters, resolve
 from pdlib.preprocessing import EDGE_SECONDS, SOUND_SECONDS, preprocess
 from pdlib.provenance import module_closure
+from pdlib.reading import read_text
 from pdlib.recordings import RATE, Signal, read_signal
 from pdlib.run import imports
 
@@ -33,10 +34,12 @@ COLUMNS = ("file", "age", "sex")  # and, if wanted, speaker
 CLASSES = {"HC": "HC", "PD": "PwPD"}  # folder's first letters → label in the workbook
 LEAST_VOICE = SOUND_SECONDS + 2 * EDGE_SECONDS  # seconds of voice that the shorter window needs
 ENOUGH = 20  # per class; with fewer, an interval of accuracy spans half of the scale
+LARGEST_TABLE, MOST_COLUMNS = 2**20, 50  # bytes and columns of the table of speakers
 SHARED = 5  # of a class; a mean over fewer speakers is shown only to who asks for individuals=real
 SAME_SOUND = 0.99  # correlation of two recordings of one length
 TELLING = 0.7  # AUC from which a thing that is not the voice tells the classes apart
 STOPPED = "what stops it stands above"
+_ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _FROM_TABLE = "made from speakers.csv, sha256 "
 _ASKS_AGE = re.compile(r"covariates\(|[\"'](?:age|sex)[\"']")
 
@@ -111,7 +114,7 @@ def check(folder: Path | str, project: Project | None = None, profile: str = "qu
     WriteError
         When the workbook the chapters read cannot be written beside the table.
     """
-    folder, project = Path(folder).expanduser(), project or Project()
+    folder, project = paths.named(folder), project or Project()
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "name the folder that holds the two folders HC… and PD…")
     files, findings = _files(folder)
@@ -179,7 +182,10 @@ def _files(folder: Path) -> tuple[dict[str, tuple[str, Path]], list[Finding]]:
             )
         for path in inside:
             shown = f"{path.parent.name}/{path.name}"
-            if path.is_dir() or path.suffix.lower() not in data.AUDIO_SUFFIXES:
+            if _ODD.search(path.name):
+                to_do = "give it a name of letters, digits, - and _"
+                findings.append(Finding("stops", ascii(shown)[1:-1], "has a name that no table can hold", to_do))
+            elif path.is_dir() or path.suffix.lower() not in data.AUDIO_SUFFIXES:
                 kinds = ", ".join(sorted(data.AUDIO_SUFFIXES))
                 findings.append(
                     Finding("stops", shown, "is not a recording that can be read", f"keep only {kinds}")
@@ -310,11 +316,15 @@ def read_table(path: Path, files: Mapping[str, tuple[str, Path]]) -> tuple[pd.Da
     """
     people = pd.DataFrame({"age": np.nan, "sex": None}, index=list(files))
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        return people, [Finding("stops", path.name, "is not UTF-8 text", "save it as CSV UTF-8")]
-    separator = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
-    rows = list(csv.DictReader(lines, delimiter=separator, restval="", restkey="…"))
+        lines = read_text(path, "save it as CSV UTF-8", LARGEST_TABLE).splitlines()
+        separator = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
+        if lines and lines[0].count(separator) > MOST_COLUMNS:
+            return people, [Finding("stops", path.name, "has too many columns", f"keep {', '.join(COLUMNS)}")]
+        rows = list(csv.DictReader(lines, delimiter=separator, restval="", restkey="…"))
+    except DataError as error:
+        return people, [Finding("stops", path.name, _what(error, path), error.way_out)]
+    except csv.Error as error:
+        return people, [Finding("stops", path.name, f"is no table: {error}", "save it as CSV UTF-8")]
     header = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
     if "file" not in header:
         what = "has no column 'file'" if rows else "has no rows"
@@ -325,6 +335,11 @@ def read_table(path: Path, files: Mapping[str, tuple[str, Path]]) -> tuple[pd.Da
     findings += _gaps(people.loc[seen], path.name)
     findings += _repeated(column, path.name)
     return people, findings
+
+
+def _what(error: PdlibError, path: Path) -> str:
+    """A problem without the file's name, which stands beside it."""
+    return error.problem.removeprefix(f"{paths.shown(path)} ")
 
 
 def _fill(
@@ -407,8 +422,9 @@ def _repeated(column: Mapping[str, list[str]], name: str) -> list[Finding]:
 def _made_from(book: Path) -> str:
     """Hash of the table a workbook was made from; empty where it was not made from one."""
     try:
-        said = openpyxl.load_workbook(book, read_only=True).properties.description or ""
-    except Exception:  # noqa: BLE001 - whatever ails it, it is not one of ours
+        with open_workbook(book) as opened:
+            said = opened.properties.description or ""
+    except DataError:  # whatever ails it, it is not one of ours
         return ""
     return said.removeprefix(_FROM_TABLE) if said.startswith(_FROM_TABLE) else ""
 
@@ -428,6 +444,7 @@ def _write_workbook(
     made.active.append(WORKBOOK_COLUMNS)
     for shown, (label, path) in files.items():
         made.active.append([path.stem, CLASSES[label], people.loc[shown, "age"], people.loc[shown, "sex"]])
+        made.active.cell(made.active.max_row, 1).data_type = "s"  # a name that begins with = is no formula
     with paths.atomic_path(book) as part:
         made.save(part)
     return book

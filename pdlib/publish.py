@@ -262,7 +262,12 @@ def _run_of(record: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _cell_problems(copy: Path) -> list[str]:
     problems = []
-    for index, cell in enumerate(nbformat.read(copy, as_version=4).cells, 1):
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat and its schemas raise whatever they stumble over
+        return [f"{copy.name} is not a notebook: {(str(error).splitlines() or [''])[0]}"]
+    for index, cell in enumerate(notebook.cells, 1):
         if cell.cell_type != "code":
             continue
         if cell.source.strip() and cell.execution_count is None:

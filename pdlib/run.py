@@ -306,8 +306,35 @@ def _direct_versions(packages: Sequence[str]) -> dict[str, str]:
 
 # ── executed copies ────────────────────────────────────────────────────────────────────────────────────
 def read_record(copy: Path) -> dict[str, Any]:
-    """What the run wrote into an executed copy (``metadata.pdlib``); empty when the copy is not as the run wrote it."""
-    return dict(_whole_copy(copy).get("metadata", {}).get("pdlib", {}))
+    """What the run wrote into an executed copy (``metadata.pdlib``); empty when the copy is not as the run wrote it.
+
+    A record that no run writes counts as none: the chapter is then executed again.
+    """
+    record = dict(_whole_copy(copy).get("metadata", {}).get("pdlib", {}))
+    return record if _as_written(record) else {}
+
+
+_RECORD = {"key": str, "profile": str, "overrides": dict, "cohort": dict, "parts": dict, "pages": dict, "started": str}
+_PARTS = {"source": str, "parameters": dict, "modules": dict, "libraries": dict, "needs": dict, "files": dict}
+
+
+def _as_written(record: Mapping[str, Any]) -> bool:
+    """Whether everything in a record is of its type, and all is there that readers of a whole one rely on."""
+    seconds, parts, cohort = record.get("seconds", 0), record.get("parts", {}), record.get("cohort", {})
+    if not all(isinstance(record[name], kind) for name, kind in _RECORD.items() if name in record):
+        return False
+    if not all(isinstance(parts[name], kind) for name, kind in _PARTS.items() if name in parts):
+        return False
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+        return False
+    try:
+        aware = "started" not in record or datetime.fromisoformat(record["started"]).tzinfo is not None
+    except ValueError:
+        return False
+    if not aware or "key" not in record:
+        return aware
+    known = isinstance(cohort.get("kind"), str) and isinstance(cohort.get("fingerprint", ""), str | None)
+    return known and "profile" in record and {"source", "parameters"} <= parts.keys()
 
 
 def _whole_copy(copy: Path) -> dict[str, Any]:
@@ -335,9 +362,12 @@ def sealed(notebook: Any) -> str:
 
 def is_whole(copy: Path, pages: Path) -> bool:
     """Whether an executed copy ended well and is, with its side files, to the last byte what the run wrote."""
-    notebook = _whole_copy(copy)
-    record = notebook.get("metadata", {}).get("pdlib", {})
-    outputs = [output for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
+    record, notebook = read_record(copy), _whole_copy(copy)
+    try:
+        nbformat.validate(nbformat.from_dict(notebook))
+    except Exception:  # nbformat and its schemas raise whatever they stumble over
+        return False
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     if "key" not in record or any(output["output_type"] == "error" for output in outputs):
         return False
     return side_files(pages) == dict(record.get("pages", {}))
@@ -808,7 +838,7 @@ def status(project: Project | None = None, profile: str | None = None) -> list[S
     rows: list[Status] = []
     for folder in folders:
         records = {path.name: read_record(path) for path in sorted(folder.glob("[!.]*.ipynb"))}
-        first = next((record for record in records.values() if record), {})
+        first = next((record for record in records.values() if "key" in record), {})
         name = first.get("profile") or folder.name.rpartition("-")[0]
         if not first or (profile and name != profile):
             continue
@@ -840,7 +870,7 @@ def _folder_status(
             state = trouble
         elif plan is None:
             state = "no such chapter any more"
-        elif not record:
+        elif "key" not in record:
             damaged = (folder / file).exists()
             state = "out of date" if damaged else "not executed"
             changes = [_DAMAGED] if damaged else []

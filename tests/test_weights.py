@@ -661,7 +661,7 @@ def test_the_committed_registry_knows_keras_files_and_hashes():
 )
 def test_a_broken_registry_row_is_named(line, tmp_path):
     (tmp_path / "r.csv").write_text(",".join(w.COLUMNS) + "\n" + line + "\n")
-    with pytest.raises(DataError, match=r"r\.csv, line 2"):
+    with pytest.raises(DataError, match=r"r\.csv.* line 2"):
         w.registry(tmp_path / "r.csv")
 
 

@@ -1090,3 +1090,183 @@ def _read_known_weights(folder: Path, out: Path) -> None:
 
     for row in weights.registry(folder / "weights.csv").itertuples():
         want(Path(row.file).name == row.file and row.backbone in weights.BACKBONES and isinstance(row.top, bool | np.bool_), "a file is a name in the folder")
+
+
+# ── own recordings ─────────────────────────────────────────────────────────────────────────────────────
+_SPEAKERS_CSV = b"file,age,sex,speaker\na.wav,61,M,s1\nb.wav,45.5,F,s2\nHC/c.wav,70,f,\nd,66,M,\n"
+_NAMES = ("a.wav", "b.wav", "=1+1.wav", "@x.wav", "123.wav", "#N/A.wav", "é.wav", "\udcff.wav", "\x1b[2J.wav", " .wav", "-.wav", "TRUE.wav", "a\nb.wav", "[red].flac", "\ufffe.wav",
+          "x" * 200 + ".wav", "con.wav", "1e5.wav", "2001-01-01.wav", "a.b.wav", "_x000A_.wav", "'a.wav", "~$a.wav")  # fmt: skip
+
+
+def _own_folders() -> st.SearchStrategy[bytes]:
+    table = st.one_of(_tables(_SPEAKERS_CSV), mutated([_SPEAKERS_CSV, _SPEAKERS_CSV.replace(b",", b";"), _SPEAKERS_CSV.replace(b",", b"\t")], text=True))
+    names = st.lists(st.sampled_from(_NAMES), min_size=2, max_size=2, unique=True)
+
+    def fitting(pair: tuple[list[str], bool]) -> bytes:
+        rows = [["file", "age", "sex"], *([name, 60 + k, "MF"[k]] for k, name in enumerate(pair[0]))]
+        return json.dumps([pair[0], rows[1:]]).encode() + b"\x1e" + written(rows) if all(n.isprintable() for n in pair[0]) else b"[[]]\x1e"
+
+    own = st.tuples(names, st.booleans()).map(fitting)
+    return st.one_of(table.map(lambda t: b"\x1e" + t), own)
+
+
+def _lay_own(content: bytes, folder: Path) -> None:
+    told, _, table = content.partition(b"\x1e")
+    names = json.loads(told)[0] if told else ["a.wav", "b.wav"]
+    for k, sub in enumerate(("HC", "PD")):
+        (folder / sub).mkdir()
+        for name in names[k : k + 1]:
+            (folder / sub / name).write_bytes(b"")
+    if not told:
+        (folder / "HC" / "c.wav").write_bytes(b"")
+        (folder / "PD" / "d.flac").write_bytes(b"")
+    (folder / "speakers.csv").write_bytes(table)
+
+
+@target("speakers", 900, _lay_own, _own_folders, lambda: b"\x1e" + _SPEAKERS_CSV, writes_in=True)
+def _read_speakers(folder: Path, out: Path) -> None:
+    from pdlib import own_recordings
+    from pdlib.cohort import read_workbook
+
+    own_recordings.refresh(folder)
+    if (folder / "speakers.xlsx").is_file():
+        files, findings = own_recordings._files(folder)
+        speakers = {path.stem: (shown, int(label == "PD")) for shown, (label, path) in files.items()}
+        people = read_workbook(folder / "speakers.xlsx", speakers)
+        table, more = own_recordings.read_table(folder / "speakers.csv", files)
+        want(not findings and not [f for f in more if f.weight == "stops"], "a table with faults makes no workbook")
+        want(bool((people["age"] == table["age"]).all() and (people["sex"] == table["sex"]).all()), "the workbook is the table")
+    want({p.name for p in folder.iterdir()} <= {"HC", "PD", "speakers.csv", "speakers.xlsx"}, "only the workbook is written")
+
+
+# ── executed chapters ──────────────────────────────────────────────────────────────────────────────────
+@cache
+def _executed() -> dict[str, object]:
+    """What an executed chapter and the files beside it hold, by file."""
+    import base64
+
+    picture = base64.b64encode(_pictures()[0]).decode()
+    html = f'<figure class="pd-figure" id="pd-01-plan"><img src="data:image/png;base64,{picture}"></figure>'
+    shows = {"output_type": "display_data", "data": {"text/html": html, "text/plain": "x"}, "metadata": {}}
+    glues = {"output_type": "display_data", "data": {"application/papermill.record/text/plain": "'0.5'"}, "metadata": {"scrapbook": {"name": "accuracy"}}}
+    record = {
+        "key": "k" * 64, "profile": "small", "overrides": {"seed": 3}, "cohort": {"kind": "synthetic", "source": "x", "fingerprint": "f" * 64},
+        "parts": {"source": "s" * 64, "parameters": {"seed": 3, "cohort": "synthetic"}, "modules": {"data": "1"}, "libraries": {}, "needs": {}, "files": {}},
+        "started": "2026-01-31T12:00:00+00:00", "seconds": 3.5, "pages": {},
+    }  # fmt: skip
+    title = {"cell_type": "markdown", "source": "# 1. One"}
+    notebook = _notebook_of(title, _code(_CELL.decode(), "parameters"), _code("page.figure()", outputs=(shows,)), _code("glue", outputs=(glues,)), metadata={"pdlib": record})
+    for k, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = k
+    item = {"what": "figure", "number": "Figure 1", "caption": "A plan.", "synthetic": True, "files": ["plan.csv"]}
+    return {
+        "01_one.ipynb": notebook,
+        "pages/01/page.json": {"items": {"plan": item, "accuracy": {"what": "number"}}},
+        "pages/01/plan.json": {"chapter": "01", "alt": "A plan"},
+        "pages/01/numbers.json": {"accuracy": {"value": 0.5, "low": 0.4, "high": None}},
+    }
+
+
+def _wrapped(name: str, content: bytes) -> bytes:
+    return name.encode() + b"\x1e" + content
+
+
+def _executed_inputs() -> st.SearchStrategy[bytes]:
+    whole = _executed()
+    keys = ("../../canary", "../../../canary", "/tmp/x", "plan", "a/b", "x" * 400, "é", "", "..", "a\\b", "con", "numbers", "page")
+
+    def renamed(key: str) -> bytes:
+        account = json.loads(json.dumps(whole["pages/01/page.json"]))
+        account["items"] = {key: account["items"]["plan"]}
+        return _wrapped("pages/01/page.json", json.dumps(account).encode())
+
+    def glued(pair: tuple[str, str]) -> bytes:
+        notebook = json.loads(json.dumps(whole["01_one.ipynb"]))
+        notebook["cells"][3]["outputs"][0]["metadata"]["scrapbook"]["name"] = pair[0]
+        notebook["cells"][3]["outputs"][0]["data"]["application/papermill.record/text/plain"] = pair[1]
+        return _wrapped("01_one.ipynb", json.dumps(notebook).encode())
+
+    def pictured(picture: bytes) -> bytes:
+        import base64
+
+        notebook = json.loads(json.dumps(whole["01_one.ipynb"]))
+        html = f'<figure class="pd-figure" id="pd-01-plan"><img src="data:image/png;base64,{base64.b64encode(picture).decode()}"></figure>'
+        notebook["cells"][2]["outputs"][0]["data"]["text/html"] = html
+        return _wrapped("01_one.ipynb", json.dumps(notebook).encode())
+
+    texts = ("0.5", "'x'", "[" * 300, "(" * 90_000, "__import__('os').mkdir('../tripped')", "", "'", "9" * 5000, "{[]: 1}", "\0", "</p><script>", "'\\ud800'", "-" * 9000 + "1")
+    record = {"metadata": {"pdlib": whole["01_one.ipynb"]["metadata"]["pdlib"]}}
+    in_record = in_json(record).map(
+        lambda text: _wrapped("01_one.ipynb", json.dumps(whole["01_one.ipynb"] | {"metadata": {"kernelspec": whole["01_one.ipynb"]["metadata"]["kernelspec"]} | ((json.loads(text).get("metadata") or {}) if isinstance(json.loads(text).get("metadata"), dict) else {})}).encode())
+    )  # fmt: skip
+    any_file = st.sampled_from(sorted(whole)).flatmap(
+        lambda name: st.one_of(in_json(whole[name]), mutated([json.dumps(whole[name]).encode()], text=True), _one_of(b"", b"[" * 100_000, b"1", b"\xff")).map(
+            lambda content: _wrapped(name, content)))
+    return st.one_of(
+        in_record, in_record, any_file, any_file, st.sampled_from(keys).map(renamed), st.tuples(st.sampled_from((*keys, "accuracy")), st.sampled_from(texts)).map(glued),
+        st.one_of(mutated(_pictures()[:1]), st.integers(0, 9).flatmap(lambda n: _one_of(*_bombs()) if n == 9 else mutated(_pictures()[:1]))).map(pictured),
+    )  # fmt: skip
+
+
+def _lay_executed(content: bytes, folder: Path) -> None:
+    name, _, own = content.partition(b"\x1e")
+    run_folder = folder / "_build" / "run" / "small-synthetic"
+    for other, whole in _executed().items():
+        path = run_folder / other
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(own if other == name.decode() else json.dumps(whole).encode())
+    _book(_chapter(), folder)
+
+
+@target("executed", 900, _lay_executed, _executed_inputs, lambda: b"\x1e", cost=30.0)
+def _read_executed(folder: Path, out: Path) -> None:
+    import shutil
+
+    import nbformat
+    from rich.console import Console
+
+    from pdlib import claims, figure_index, listing, params, publish, run
+
+    project = params.Project(folder)
+    copies = folder / "_build" / "run" / "small-synthetic"
+    rows = run.status(project)
+    listing.show_status(Console(file=io.StringIO(), width=100), project, rows)
+    for row in rows:
+        want(row.seconds is None or 0 <= row.seconds < 1e9, "a time is a time")
+    found = claims.measured(copies)
+    want(all(np.isfinite(v) for value in found.values.values() for v in (value.value, value.low, value.high) if v is not None), "measured values are finite")
+    chapters = params.read_chapters(project)
+    publish.check_copies(project, copies, {n: c for n, c in chapters.items()})
+    static = out / "static"
+    shutil.copytree(copies / "pages", static / "pages")
+    notebook = nbformat.read(copies / "01_one.ipynb", as_version=4)
+    figure_index.clean(notebook)
+    made = figure_index.link_cells(notebook, "01", "01_one")
+    figure_index.note_cells(static / "pages" / "01", "01", made)
+    shown = figure_index.shown_by(figure_index.Staged("01", "01_one", "One", notebook, made), static)
+    figure_index.index_page([figure_index.Staged("01", "01_one", "One", notebook, made)], {"01": shown}, None, "Figures").encode("utf-8")
+    want({p.parent.parent for p in static.rglob("*") if p.is_file()} <= {static / "pages"}, "side files stay beside their chapter")
+
+
+# ── one recording before the models ────────────────────────────────────────────────────────────────────
+@cache
+def _looked_over() -> tuple:
+    from pdlib.baselines import acoustic_table
+    from pdlib.synthetic import synthetic_cohort
+
+    voices = synthetic_cohort(12, 0)
+    return voices, acoustic_table(voices, variant="sound")
+
+
+@target("report", 250, "voice.wav", _recordings, lambda: _sounds()[4], cost=150.0)
+def _read_for_report(folder: Path, out: Path) -> None:
+    from pdlib.quality import look_over, said_of_file
+
+    voices, markers = _looked_over()
+    found = look_over(str(folder / "voice.wav"), voices, markers)
+    want(bool(found.refused) or (found.case is not None and found.markers is not None), "what is not refused has markers")
+    for check in found.checks:
+        check.said.encode("utf-8")
+    if found.case is not None:
+        said_of_file(found.case)
