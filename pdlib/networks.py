@@ -497,8 +497,9 @@ class _FusedBatchNorm(layers.BatchNormalization):
 class _Convolution(layers.Conv2D):
     """A convolution before a batch normalisation: its bias has no effect in training and is left out there.
 
-    Its gradient is zero but for rounding, which Adam would scale up to whole steps. A 1×1 convolution is a
-    matrix product; as such, the gradient of its kernel takes half the time.
+    Its gradient is zero but for rounding, which Adam would scale up to whole steps. So a bias stays what it was
+    drawn as, zero, and the running means fit it; one that started from another value would be missed by them.
+    A 1×1 convolution is a matrix product; as such, the gradient of its kernel takes half the time.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
