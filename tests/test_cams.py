@@ -143,6 +143,30 @@ def test_grad_cam_is_that_of_chapter_7_also_where_a_path_leads_around_the_layer(
     assert found.maps == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("layer", ["first", "last_conv"])
+@pytest.mark.parametrize("method", ["grad_cam", "grad_cam_pp", "layer_cam"])
+def test_maps_are_those_of_a_second_library(small, pictures, method, layer):
+    from tf_keras_vis import gradcam, gradcam_plus_plus, layercam
+
+    cameras = {
+        "grad_cam": gradcam.Gradcam,
+        "grad_cam_pp": gradcam_plus_plus.GradcamPlusPlus,
+        "layer_cam": layercam.Layercam,
+    }
+    logits = keras.Model(small.inputs, [small.get_layer("logits").output])
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        coarse = cameras[method](logits, clone=False)(
+            lambda scores: tf.gather(scores, CLASSES, axis=1, batch_dims=1),
+            pictures.astype(np.float32),
+            penultimate_layer=layer,
+            seek_penultimate_conv_layer=False,
+            expand_cam=False,
+            normalize_cam=False,
+        )
+    found = ALL[method](small, pictures, CLASSES, layer=layer).maps
+    assert found == pytest.approx(scaled(np.asarray(coarse)), abs=2e-4 if method == "grad_cam_pp" else 1e-5)
+
+
 def test_the_methods_differ_from_each_other_where_they_should(small, pictures):
     maps = [f(small, pictures, CLASSES, layer="second").maps for f in ALL.values()]
     for place, first in enumerate(maps):

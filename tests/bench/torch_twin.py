@@ -106,6 +106,15 @@ _MADE = {
 }
 
 
+_OPERATIONS = {"TrueDivide": torch.true_divide, "Subtract": torch.subtract}
+
+
+def _operation(use) -> nn.Module:
+    """What is no layer, such as a division by 127.5; the number is among the arguments of its use."""
+    function = _OPERATIONS[type(use.layer).__name__]
+    return _Of(lambda *tensors: function(*use._filled(tensors)[0]))
+
+
 class Twin(nn.Module):
     """The network from pictures (n, 3, height, width) to logits; ``part(name)`` is the layer of that name."""
 
@@ -115,7 +124,9 @@ class Twin(nn.Module):
         self._parts: dict[str, nn.Module] = {}
         for use in self._graph[0].layers:
             if not isinstance(use, keras.layers.InputLayer):
-                self._parts[use.name] = _MADE[type(use.layer).__name__](use.layer)
+                is_layer = isinstance(use.layer, keras.layers.Layer)
+                made = _MADE[type(use.layer).__name__](use.layer) if is_layer else _operation(use)
+                self._parts[use.name] = made
         self._kept = nn.ModuleList(self._parts.values())
         self.eval()
 
