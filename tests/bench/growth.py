@@ -2,7 +2,8 @@
 
 Each stage of each size runs in a process of its own, part by part (`pdlib.chunks`), and what is done is noted after
 every part: an interrupted measurement goes on at the next one. A stage that would take longer than its share of
-processor time stops, and its row gives the recordings that it got to.
+processor time stops, and its row gives the recordings that it got to. On an idle machine the whole takes about half
+an hour, nearly all of it at the largest size.
 
     python -m tests.bench.growth              the curve and what a million recordings would take, as JSON
     python -m tests.bench.growth STAGE N FOLDER    one stage, which the measurement calls
@@ -327,6 +328,7 @@ def tabulated(found: Sequence[dict], sizes: Sequence[int], disk: dict[str, float
                 "seconds": round(sum(of[s, n]["seconds"] * scale[s] for s in stages), 2),
                 "processor seconds": round(sum(of[s, n]["processor"] * scale[s] for s in stages), 2),
                 "peak MiB": round(max(of[s, n]["peak"] for s in stages)),
+                "measured share": _share([of[s, n]["processor"] for s in stages], [scale[s] for s in stages]),
             }
         )
         left_out += [
@@ -386,6 +388,11 @@ def tabulated(found: Sequence[dict], sizes: Sequence[int], disk: dict[str, float
             "A million recordings, in proportion to the largest cohort": million,
         },
     )
+
+
+def _share(seconds: Sequence[float], scale: Sequence[float]) -> float:
+    """Share of the time that was measured; the rest is that of stages that stopped early, in proportion."""
+    return round(sum(seconds) / sum(one * times for one, times in zip(seconds, scale, strict=True)), 3)
 
 
 def _words(stage: str) -> str:

@@ -1,7 +1,9 @@
 """Peak memory of the heavy steps at the size of the ``full`` profile, and what each further fold adds to it.
 
 Every step runs in a process of its own, on 81 synthetic voices, with the functions the chapters call. A network is
-trained for one epoch: how often a picture is seen changes the time of a fold and not its memory.
+trained for one epoch: how often a picture is seen changes the time of a fold and not its memory. Of each fold one
+picture is explained: a path of integrated gradients goes through the network in batches, whatever their number.
+On an idle machine all steps take some five minutes.
 
     python -m tests.bench.memory              all steps, as a table
     python -m tests.bench.memory STEP SIZE    one step ("full" or "small"), as one line of JSON
@@ -124,7 +126,12 @@ def leakage(small: bool, store, look: Look) -> None:
 
 STEPS = {step.__name__: step for step in (custnetgc, transfer, explained, leakage)}
 #: How often a chapter of the ``full`` profile does in one process what a step is looked at after.
-REPEATS = {"custnetgc": 2 * 3 * 5, "transfer": 2 * 3 * 5, "explained": 3 * 5, "leakage": 2 * 5 * 6}
+REPEATS = {
+    "custnetgc": 2 * 3 * 5,  # variants, seeds, folds
+    "transfer": 4 * 2 * 3 * 5,  # models as well
+    "explained": 6 * 5,  # models, folds
+    "leakage": 2 * 5 * 8,  # true and shuffled labels, seeds, rungs
+}
 UNITS = {"custnetgc": "fold", "transfer": "fold", "explained": "fold", "leakage": "rung"}
 
 

@@ -88,6 +88,8 @@ def test_a_stage_that_stopped_early_is_named_and_stands_in_the_sum_by_what_it_to
     whole = part.tables["From recordings to scores, all stages"]
     assert [line["processor seconds"] for line in whole] == pytest.approx([7.2, 72.0])
     assert {line["recordings"] for line in whole} == {100, 1000}
+    # of the 1000, a quarter of one stage and all of the other
+    assert [line["measured share"] for line in whole] == [1, 0.625]
 
 
 def test_a_small_measurement_has_every_stage_at_every_size_and_clears_up(tmp_path):
