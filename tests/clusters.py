@@ -1,4 +1,7 @@
-"""A real Dask scheduler and real worker processes on loopback, for tests of work beyond one process."""
+"""A real Dask scheduler and real worker processes on loopback, for tests of work beyond one process.
+
+What the tests send stands here too: a worker imports the module of what it is sent, and TensorFlow takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pdlib import paths
+from pdlib.errors import LeakageError
 
 _START_SECONDS = 60
+
+
+def where(item):
+    """The item, and the process it was in."""
+    time.sleep(0.2)
+    return item, os.getpid()
+
+
+def half(item):
+    """Half the item; refuses 2."""
+    if item == 2:
+        raise LeakageError("two is a test speaker", "leave it out")
+    return item / 2
+
+
+def deadly(item):
+    """The item; 1 ends the process."""
+    if item == 1:
+        os._exit(9)
+    return item
 
 
 class Cluster:

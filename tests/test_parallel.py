@@ -21,30 +21,12 @@ from pdlib.picture_sets import PictureSet
 from pdlib.provenance import Store
 from pdlib.transfer import PlainCNN, Recipe, Top
 from pdlib.weights import load_backbone
-from tests.clusters import cluster
+from tests.clusters import cluster, deadly, half, where
 
 TINY = Plan(
     network=CustNetConfig(input_size=32, width=0.05), boosting=BoostConfig(iterations=5),
     epochs=2, batch_size=4, n_splits=3, cross_fits=2,
 )  # fmt: skip
-
-
-# ── what is sent; a worker imports this module for it ──────────────────────────────────────────────────
-def where(item):
-    time.sleep(0.2)
-    return item, os.getpid()
-
-
-def half(item):
-    if item == 2:
-        raise LeakageError("two is a test speaker", "leave it out")
-    return item / 2
-
-
-def deadly(item):
-    if item == 1:
-        os._exit(9)
-    return item
 
 
 # ── in this process ────────────────────────────────────────────────────────────────────────────────────
@@ -135,7 +117,7 @@ def test_an_item_that_kills_its_process_every_time_is_named(two_processes):
 
 def test_processes_end_when_the_one_that_started_them_is_killed():
     code = (
-        "from tests.test_parallel import where\nfrom pdlib import parallel\n"
+        "from tests.clusters import where\nfrom pdlib import parallel\n"
         "for key, found in parallel.each(where, enumerate(range(10**6)), modules=['metrics'], processes=2):\n"
         "    print(found[1], flush=True)"
     )

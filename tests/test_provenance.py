@@ -1,4 +1,5 @@
 import shutil
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,3 +214,66 @@ def test_explain_names_what_differs(store):
     count_calls(store, inputs, [])
     assert store.explain("step", inputs, ("errors",)) == []
     assert store.explain("step", {**inputs, "epochs": 4}, ("errors",)) == ["inputs.epochs"]
+
+
+# ── many results at once ───────────────────────────────────────────────────────────────────────────────
+def squares(places, order=None):
+    """Places are taken one by one, or all at once and given back in another order."""
+    if order is None:
+        return ((place, {"value": np.array(place**2)}) for place in places)
+    asked = list(places)
+    return ((place, {"value": np.array(place**2)}) for place in sorted(asked, key=order))
+
+
+def all_of(store, compute, count=4):
+    inputs = [{"place": place} for place in range(count)]
+    return [int(found["value"]) for found in store.get_all("squares", inputs, compute, ["paths"])]
+
+
+def test_results_that_come_in_any_order_are_given_in_order_and_computed_once(store):
+    assert all_of(store, lambda places: squares(places, order=lambda place: -place)) == [0, 1, 4, 9]
+    assert (store.computed, store.loaded) == (4, 0)
+    assert all_of(store, None) == [0, 1, 4, 9]  # nothing is missing, so nothing is asked
+    assert (store.computed, store.loaded) == (4, 4)
+    assert (
+        int(store.get("squares", {"place": 2}, None, ["paths"])["value"]) == 4
+    )  # the same key as one by one
+
+
+def test_every_result_is_kept_as_it_comes_so_a_failure_loses_none(store):
+    def fails_after_two(places):
+        for count, (place, found) in enumerate(squares(places, order=lambda place: -place)):
+            if count == 2:
+                raise RuntimeError("the third")
+            yield place, found
+
+    with pytest.raises(RuntimeError, match="the third"):
+        all_of(store, fails_after_two)
+    assert store.computed == 2
+    asked = []
+
+    def noted(places):
+        return squares(asked.append(place) or place for place in places)
+
+    assert all_of(store, noted) == [0, 1, 4, 9]
+    assert asked == [0, 1], "what came before the failure was computed again"
+
+
+def test_a_result_that_another_run_stores_meanwhile_is_read(store):
+    other, asked = Store(store.folder), []
+
+    def beside(places):
+        for place in places:
+            asked.append(place)
+            if place == 0:
+                for taken in (1, 3):
+                    other.get("squares", {"place": taken}, lambda: {"value": np.array(-7)}, ["paths"])
+            yield place, {"value": np.array(place**2)}
+
+    assert all_of(store, beside) == [0, -7, 4, -7]
+    assert asked == [0, 2]
+
+
+def test_a_store_that_goes_to_a_worker_is_the_workers_own(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("PDLIB_RESULTS", str(tmp_path / "there"))
+    assert pickle.loads(pickle.dumps(store)).folder == tmp_path / "there"

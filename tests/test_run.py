@@ -381,6 +381,29 @@ def test_what_most_of_the_run_waits_for_goes_first(project, monkeypatch):
     assert begun[0] == "03" and set(begun) == {"01", "02", "03", "04"}
 
 
+@pytest.mark.parametrize(
+    ("workers", "chapters", "expected"),
+    [
+        (1, 18, (1, 1)), (2, 18, (2, 1)), (3, 18, (3, 1)), (4, 18, (2, 2)), (8, 18, (2, 4)), (9, 18, (3, 3)),
+        (64, 18, (3, 21)), (8, 1, (1, 8)), (2, 1, (1, 2)), (4, 0, (1, 4)),
+    ],
+)  # fmt: skip
+def test_workers_are_shared_among_chapters_and_their_folds(workers, chapters, expected):
+    assert run.shares(workers, chapters) == expected
+    assert expected[0] * expected[1] <= workers
+
+
+def test_a_kernel_is_told_how_many_processes_its_folds_have(project, monkeypatch):
+    write_notebook(project, "01_one", 'import os\nprint(os.environ.get("PDLIB_WORKERS"))')
+    said = {}
+    for workers in (None, 4):
+        monkeypatch.setenv("PDLIB_WORKERS", "7")
+        report, _ = go(project, workers=workers, force=True)
+        cells = nbformat.read(report.folder / "01_one.ipynb", as_version=4).cells
+        said[workers] = cells[-1].outputs[0].text.strip()
+    assert said == {None: "7", 4: "4"}
+
+
 def test_status_and_why_tell_when_how_long_and_what_changed(project):
     go(project, assignments=["seed=7"])
     (row,) = run.status(project)
