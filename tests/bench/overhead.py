@@ -167,7 +167,7 @@ def _starts(small: bool) -> list[Row]:
     """A kernel from nothing to its first answer and its end; and what chapters import, each in a new Python."""
 
     def kernel() -> None:
-        manager, client = start_new_kernel(kernel_name="python3")
+        manager, client = start_new_kernel(kernel_name="python3", stderr=subprocess.DEVNULL)
         client.stop_channels()
         manager.shutdown_kernel(now=True)
 
