@@ -342,7 +342,7 @@ def _whole_copy(copy: Path) -> dict[str, Any]:
     try:
         notebook = json.loads(copy.read_text(encoding="utf-8"))
         whole = notebook["metadata"]["pdlib"]["content"] == content_of(notebook)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return notebook if whole else {}
 
