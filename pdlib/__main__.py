@@ -672,6 +672,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a sign shows ? in its place
     try:
+        _spell_folders()
         app(list(arguments) if arguments is not None else None)
     except PdlibError as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
@@ -682,6 +683,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if ended:
                 sys.exit(128 + ended[0])
         raise
+
+
+def _spell_folders() -> None:
+    """Refuse a folder whose name this locale cannot write down: notebooks are UTF-8 and name where they lie."""
+    for folder in (PROJECT.root, PROJECT.runs, paths.results_dir()):
+        try:
+            str(folder).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"this locale ({sys.getfilesystemencoding()}) cannot spell the name of a folder of the book",
+                "set PYTHONUTF8=1 and give the same command again",
+            ) from error
 
 
 def _stop(ended: list[int]) -> Callable[[int, object], None]:

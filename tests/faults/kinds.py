@@ -734,6 +734,12 @@ def place(lab: Lab) -> Iterator[Trial]:
         book = lab.fresh(name)
         yield lab.heals("path", name, book, {})
         shutil.rmtree(book.root)
+    if not lab.small:
+        book = lab.fresh("Übung")
+        env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        yield refusal(
+            "path", "Übung where the locale is ASCII", book, book.run(env=env), "cannot spell the name"
+        )
 
 
 def home(lab: Lab) -> Iterator[Trial]:

@@ -59,7 +59,7 @@ def test_a_book_in_a_strange_folder_without_home_locale_or_a_right_clock_gives_t
     """All at once, for each alone is tried by the command."""
     closed = lab.folder / "closed"
     closed.mkdir()
-    book = books.tiny(lab.folder / "it's {seed} [Übung] %s")
+    book = books.tiny(lab.folder / "it's {seed} [x] %s")
     left = book.folder / f".work-{os.getpid()}"  # a process of this id lives, and is no run
     left.mkdir(parents=True)
     (book.folder / ".work-abc").mkdir()
@@ -68,6 +68,10 @@ def test_a_book_in_a_strange_folder_without_home_locale_or_a_right_clock_gives_t
     book.before = kinds.weak() or []
     env = {"HOME": str(closed), "TMPDIR": str(closed), "XDG_RUNTIME_DIR": None, "XDG_CONFIG_HOME": None}
     env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    umlaut = books.tiny(lab.folder / "Übung")
+    assert (
+        kinds.refusal("", "", umlaut, umlaut.run(env=env), "cannot spell the name of a folder").problem == ""
+    )
     closed.chmod(0o555)
     done = book.run(env=env)
     closed.chmod(0o755)
