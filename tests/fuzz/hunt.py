@@ -14,7 +14,7 @@ from pathlib import Path
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, deferred
 
 from tests.fuzz import guard
 from tests.fuzz.guard import Box, Verdict
@@ -50,7 +50,7 @@ def hunt(
         Told each content before it is judged, so that it is known should this process die.
     """
     tally, known = Tally(target.name), set()
-    strategy = target.inputs()
+    strategy = deferred(target.inputs)  # with a short name: hypothesis would spell out every fixed input
     turn = 0
     while tally.inputs < count and turn < 4 + 4 * count // ROUND:
         last: list[tuple[Verdict, bytes]] = []

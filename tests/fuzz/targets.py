@@ -1094,7 +1094,7 @@ def _read_known_weights(folder: Path, out: Path) -> None:
 
 # ── own recordings ─────────────────────────────────────────────────────────────────────────────────────
 _SPEAKERS_CSV = b"file,age,sex,speaker\na.wav,61,M,s1\nb.wav,45.5,F,s2\nHC/c.wav,70,f,\nd,66,M,\n"
-_NAMES = ("a.wav", "b.wav", "=1+1.wav", "@x.wav", "123.wav", "#N/A.wav", "é.wav", "\udcff.wav", "\x1b[2J.wav", " .wav", "-.wav", "TRUE.wav", "a\nb.wav", "[red].flac", "\ufffe.wav",
+_NAMES = ("a.wav", "b.wav", "=1+1.wav", "@x.wav", "123.wav", "#NULL!.wav", "é.wav", "\udcff.wav", "\x1b[2J.wav", " .wav", "-.wav", "TRUE.wav", "a\nb.wav", "[red].flac", "\ufffe.wav",
           "x" * 200 + ".wav", "con.wav", "1e5.wav", "2001-01-01.wav", "a.b.wav", "_x000A_.wav", "'a.wav", "~$a.wav")  # fmt: skip
 
 
