@@ -111,7 +111,9 @@ class _Worker:
         return False
 
 
-def fuzz(count: int, seed: int, names: list[str], findings: Path = FINDINGS, workers: int = WORKERS) -> list[dict]:
+def fuzz(
+    count: int, seed: int, names: list[str], findings: Path = FINDINGS, workers: int = WORKERS
+) -> list[dict]:
     """Feed the targets with ``count`` inputs in all; one tally per target, in order."""
     from tests.fuzz.targets import TARGETS
 
@@ -138,7 +140,11 @@ def fuzz(count: int, seed: int, names: list[str], findings: Path = FINDINGS, wor
 
 def _line(tally: dict) -> str:
     said = f"{tally['target']:14}{tally['inputs']:7} inputs{tally['accepted']:7} accepted{tally['refused']:7} refused"
-    return said + f"{len(tally['found']):4} findings" + "".join(f"\n    {kind}\n      {path}" for kind, path in tally["found"])
+    return (
+        said
+        + f"{len(tally['found']):4} findings"
+        + "".join(f"\n    {kind}\n      {path}" for kind, path in tally["found"])
+    )
 
 
 def section(tallies: list[dict], seed: int) -> dict:

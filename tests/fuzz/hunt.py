@@ -64,7 +64,9 @@ def hunt(
     return tally
 
 
-def _draw(strategy: SearchStrategy[bytes], check: Callable[[bytes], None], count: int, seed: int, shrink: bool) -> None:
+def _draw(
+    strategy: SearchStrategy[bytes], check: Callable[[bytes], None], count: int, seed: int, shrink: bool
+) -> None:
     @hypothesis.seed(seed)
     @settings(
         max_examples=count, database=None, deadline=None, print_blob=False, report_multiple_bugs=False,
@@ -88,7 +90,11 @@ def _check(
         tally.inputs += 1
         tally.accepted += verdict.outcome == "accepted"
         tally.refused += verdict.outcome == "refused"
-    if verdict.outcome == "finding" and verdict.kind not in known and (not last or verdict.kind == last[0][0].kind):
+    if (
+        verdict.outcome == "finding"
+        and verdict.kind not in known
+        and (not last or verdict.kind == last[0][0].kind)
+    ):
         last.append((verdict, content))
         raise _Found(verdict.kind)
 
@@ -127,7 +133,9 @@ def main() -> None:
         path = Path(job["findings"]) / f"{target.name}-{guard.short_hash(kind.encode())}"
         path.mkdir(parents=True, exist_ok=True)
         (path / "input").write_bytes(content)
-        (path / "why.txt").write_text(f"{target.name}: {kind}\n\n{detail}\n", encoding="utf-8", errors="backslashreplace")
+        (path / "why.txt").write_text(
+            f"{target.name}: {kind}\n\n{detail}\n", encoding="utf-8", errors="backslashreplace"
+        )
         found.append((kind, str(path)))
     answer = asdict(tally) | {"found": found}
     Path(job["answer"]).write_text(json.dumps(answer), encoding="utf-8")

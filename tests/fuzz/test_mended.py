@@ -76,7 +76,9 @@ def test_a_file_of_the_registry_that_is_no_plain_name_is_refused(file, tmp_path)
         data.registry(written(tmp_path, "registry.csv", text.encode()))
 
 
-@pytest.mark.parametrize(("what", "said"), [("lzma", "otherwise than by deflate"), ("bz2", "otherwise than by deflate")])
+@pytest.mark.parametrize(
+    ("what", "said"), [("lzma", "otherwise than by deflate"), ("bz2", "otherwise than by deflate")]
+)
 def test_an_archive_packed_otherwise_than_by_deflate_is_refused(what, said, tmp_path):
     targets._lay_archive(targets._strange_zip([("HC_AH/a.wav", what)]), tmp_path)
     with pytest.raises(FetchError, match=said):
@@ -95,7 +97,8 @@ def fetched(folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["!!timestamp x", "!!bool x", "!!binary x", "{[1]: 2}", "[" * 5000, "&a [*a]", "9" * 5000, "x" * 200_000]
+    "text",
+    ["!!timestamp x", "!!bool x", "!!binary x", "{[1]: 2}", "[" * 5000, "&a [*a]", "9" * 5000, "x" * 200_000],
 )
 def test_a_value_that_yaml_stumbles_over_is_refused(text):
     with pytest.raises(ParameterError, match="cannot be read"):
@@ -117,9 +120,17 @@ def test_a_profile_that_is_no_text_or_no_number_is_refused(content, tmp_path):
 
 @pytest.mark.parametrize(
     "cell",
-    ["\0", "x: int = {[]: 1}  # y", "x: int = 1" + "+1" * 5000 + "  # y", "x: int" + " | None" * 3000 + " = 1  # y",
-     "x: Literal[()] = 1  # y", "x: Literal['\\ud800'] = 'a'  # y", "x: int = " + "-" * 5000 + "1  # y", "x: str = '\ud800'  # y"],
-)  # fmt: skip
+    [
+        "\0",
+        "x: int = {[]: 1}  # y",
+        "x: int = 1" + "+1" * 5000 + "  # y",
+        "x: int" + " | None" * 3000 + " = 1  # y",
+        "x: Literal[()] = 1  # y",
+        "x: Literal['\\ud800'] = 'a'  # y",
+        "x: int = " + "-" * 5000 + "1  # y",
+        "x: str = '\ud800'  # y",
+    ],
+)
 def test_a_parameters_cell_that_python_stumbles_over_is_refused(cell):
     with pytest.raises(ParameterError):
         params.parse_parameters(cell, "01_one.ipynb")
@@ -145,7 +156,12 @@ def test_bands_change_nothing_of_a_picture(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "member",
-    [b"no array", targets._array_file(shape="(1000000000000,)"), targets._array_file(raw=b"(" * 9000), targets._array_file("'|O'", "()", targets.PICKLE)],
+    [
+        b"no array",
+        targets._array_file(shape="(1000000000000,)"),
+        targets._array_file(raw=b"(" * 9000),
+        targets._array_file("'|O'", "()", targets.PICKLE),
+    ],
 )
 def test_a_damaged_entry_of_the_store_is_made_anew_and_explained_away(member, tmp_path):
     content, name = targets._stored()
@@ -169,11 +185,23 @@ def test_a_stored_value_that_is_not_finite_is_refused(value, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"parts": 1}, {"parts": {}}, {"cohort": None}, {"cohort": {}}, {"started": "once"}, {"seconds": "long"}, {"seconds": float("nan")}, {"profile": "\ud800"}],
-)  # fmt: skip
+    [
+        {"parts": 1},
+        {"parts": {}},
+        {"cohort": None},
+        {"cohort": {}},
+        {"started": "once"},
+        {"seconds": "long"},
+        {"seconds": float("nan")},
+        {"profile": "\ud800"},
+    ],
+)
 def test_a_record_that_no_run_writes_counts_as_none(change, tmp_path):
     record = targets._executed()["01_one.ipynb"]["metadata"]["pdlib"]
-    assert run.read_record(written(tmp_path, "a", json.dumps({"metadata": {"pdlib": record}}).encode())) == record
+    assert (
+        run.read_record(written(tmp_path, "a", json.dumps({"metadata": {"pdlib": record}}).encode()))
+        == record
+    )
     copy = written(tmp_path, "b", json.dumps({"metadata": {"pdlib": record | change}}).encode())
     assert run.read_record(copy) == {}
 
