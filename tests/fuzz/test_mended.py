@@ -19,6 +19,11 @@ from tests.fuzz import targets
 from tests.fuzz.targets import SPEAKERS, flac_of_silence, packed
 
 
+def brief(value):
+    """The start of a value: an input of megabytes makes no name of a test."""
+    return ascii(value)[:30] if isinstance(value, str | bytes) else None
+
+
 def written(folder, name, content):
     (folder / name).write_bytes(content)
     return folder / name
@@ -41,6 +46,7 @@ def test_a_flac_of_a_few_bytes_that_unfolds_to_gigabytes_is_refused(tmp_path):
         (targets._sheet('<row><c r="1A"><v>1</v></c></row>'), "cannot be read as a workbook"),
         (b"<", "cannot be read as a workbook"),
     ],
+    ids=brief,
 )
 def test_a_workbook_with_a_sheet_that_cannot_be_is_refused(sheet, said, tmp_path):
     path = written(tmp_path, "people.xlsx", packed(targets._workbook() | {targets._SHEET: sheet}))
@@ -62,14 +68,14 @@ def test_an_age_past_any_float_is_refused(tmp_path):
         read_workbook(written(tmp_path, "people.xlsx", packed(parts)), SPEAKERS)
 
 
-@pytest.mark.parametrize("size", ["²", "9" * 30])
+@pytest.mark.parametrize("size", ["²", "9" * 30], ids=brief)
 def test_a_size_of_the_registry_that_is_no_number_of_bytes_is_refused(size, tmp_path):
     text = targets._REGISTRY.decode().replace(",5,", f",{size},", 1)
     with pytest.raises(DataError, match="is not a registry row"):
         data.registry(written(tmp_path, "registry.csv", text.encode()))
 
 
-@pytest.mark.parametrize("file", [".", "a\0.wav", "C:/a.wav", "HC_AH\\\\a.wav", "x" * 500])
+@pytest.mark.parametrize("file", [".", "a\0.wav", "C:/a.wav", "HC_AH\\\\a.wav", "x" * 500], ids=brief)
 def test_a_file_of_the_registry_that_is_no_plain_name_is_refused(file, tmp_path):
     text = targets._REGISTRY.decode().replace("HC_AH/a.wav", file)
     with pytest.raises(DataError):
@@ -77,7 +83,7 @@ def test_a_file_of_the_registry_that_is_no_plain_name_is_refused(file, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("what", "said"), [("lzma", "otherwise than by deflate"), ("bz2", "otherwise than by deflate")]
+    ("what", "said"), [("lzma", "otherwise than by deflate"), ("bz2", "otherwise than by deflate")], ids=brief
 )
 def test_an_archive_packed_otherwise_than_by_deflate_is_refused(what, said, tmp_path):
     targets._lay_archive(targets._strange_zip([("HC_AH/a.wav", what)]), tmp_path)
@@ -99,6 +105,7 @@ def fetched(folder):
 @pytest.mark.parametrize(
     "text",
     ["!!timestamp x", "!!bool x", "!!binary x", "{[1]: 2}", "[" * 5000, "&a [*a]", "9" * 5000, "x" * 200_000],
+    ids=brief,
 )
 def test_a_value_that_yaml_stumbles_over_is_refused(text):
     with pytest.raises(ParameterError, match="cannot be read"):
@@ -111,7 +118,7 @@ def test_a_profile_whose_aliases_stand_for_a_billion_values_is_refused(tmp_path)
         params.load_profile("small", params.Project(tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"a: " + b"9" * 5000, b"minutes: {1: 1e999}"])
+@pytest.mark.parametrize("content", [b"\xff", b"a: " + b"9" * 5000, b"minutes: {1: 1e999}"], ids=brief)
 def test_a_profile_that_is_no_text_or_no_number_is_refused(content, tmp_path):
     targets._book(targets._chapter(), tmp_path, content)
     with pytest.raises(UsageError):
@@ -130,6 +137,7 @@ def test_a_profile_that_is_no_text_or_no_number_is_refused(content, tmp_path):
         "x: int = " + "-" * 5000 + "1  # y",
         "x: str = '\ud800'  # y",
     ],
+    ids=brief,
 )
 def test_a_parameters_cell_that_python_stumbles_over_is_refused(cell):
     with pytest.raises(ParameterError):
@@ -162,6 +170,7 @@ def test_bands_change_nothing_of_a_picture(tmp_path, monkeypatch):
         targets._array_file(raw=b"(" * 9000),
         targets._array_file("'|O'", "()", targets.PICKLE),
     ],
+    ids=brief,
 )
 def test_a_damaged_entry_of_the_store_is_made_anew_and_explained_away(member, tmp_path):
     content, name = targets._stored()
@@ -176,7 +185,7 @@ def test_a_damaged_entry_of_the_store_is_made_anew_and_explained_away(member, tm
     assert store.explain("fold", {"seed": 2}, ["errors"]) == ["what is stored is damaged"]
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e999"], ids=brief)
 def test_a_stored_value_that_is_not_finite_is_refused(value, tmp_path):
     text = targets._REPRODUCED.decode().replace("0.75", value)
     with pytest.raises(DataError, match="its value is not a number"):
@@ -195,6 +204,7 @@ def test_a_stored_value_that_is_not_finite_is_refused(value, tmp_path):
         {"seconds": float("nan")},
         {"profile": "\ud800"},
     ],
+    ids=brief,
 )
 def test_a_record_that_no_run_writes_counts_as_none(change, tmp_path):
     record = targets._executed()["01_one.ipynb"]["metadata"]["pdlib"]
@@ -206,7 +216,7 @@ def test_a_record_that_no_run_writes_counts_as_none(change, tmp_path):
     assert run.read_record(copy) == {}
 
 
-@pytest.mark.parametrize("key", ["../../canary", "/tmp/x", "a/b", ".."])
+@pytest.mark.parametrize("key", ["../../canary", "/tmp/x", "a/b", ".."], ids=brief)
 def test_a_key_that_is_a_path_is_refused_before_anything_is_written(key, tmp_path):
     pages = tmp_path / "pages" / "01"
     pages.mkdir(parents=True)
