@@ -11,12 +11,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 from pdlib import paths
 from tests.fuzz import guard
 
 INPUTS = 20_000
 WORKERS = 2
-STUCK = 90.0  # seconds of the clock on one input after which a worker counts as hung in a library
+STUCK = 6 * guard.SECONDS  # of the processor on one input, after which a worker counts as hung in a library
+WAITING = 600.0  # seconds of the clock on one input, after which it counts as waiting for what never comes
 FINDINGS = paths.BUILD / "fuzz"
 
 
@@ -37,6 +40,7 @@ class _Worker:
         self.name, self.left, self.seed, self.folder, self.findings = name, count, seed, folder, findings
         self.tally = {"target": name, "inputs": 0, "accepted": 0, "refused": 0, "found": []}
         self.deaths = 0
+        self.since, self.spent = 0, 0.0
         self._start()
 
     def _start(self) -> None:
@@ -59,11 +63,11 @@ class _Worker:
     def done(self) -> bool:
         """Look after the process; True once the target has had its inputs."""
         if self.process.poll() is None:
-            if not self.current.is_file() or time.time() - self.current.stat().st_mtime < STUCK:
-                return False
-            self.process.kill()
-            self.process.wait()
-            return self._died(f"still busy after {STUCK:.0f} s, in a library")
+            stuck = self._stuck()
+            if stuck:
+                self.process.kill()
+                self.process.wait()
+            return self._died(stuck) if stuck else False
         self.log.close()
         if self.process.returncode == 0 and self.answer.is_file():
             said = json.loads(self.answer.read_text(encoding="utf-8"))
@@ -72,6 +76,20 @@ class _Worker:
             self.tally["found"] += said["found"]
             return True
         return self._died(f"the process died ({self.process.returncode})")
+
+    def _stuck(self) -> str:
+        """What the process has been at for too long with its present input; empty while it gets on."""
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+            since = self.current.stat().st_mtime_ns
+        except (OSError, psutil.Error):
+            return ""
+        spent = times.user + times.system
+        if since != self.since:
+            self.since, self.spent = since, spent
+        if spent - self.spent > STUCK:
+            return f"still busy after {STUCK:.0f} s of processor time, in a library"
+        return f"waits for more than {WAITING:.0f} s" if time.time() - since / 1e9 > WAITING else ""
 
     def _died(self, kind: str) -> bool:
         self.log.close()
@@ -93,7 +111,9 @@ class _Worker:
         return False
 
 
-def fuzz(count: int, seed: int, names: list[str], findings: Path = FINDINGS, workers: int = WORKERS) -> list[dict]:
+def fuzz(
+    count: int, seed: int, names: list[str], findings: Path = FINDINGS, workers: int = WORKERS
+) -> list[dict]:
     """Feed the targets with ``count`` inputs in all; one tally per target, in order."""
     from tests.fuzz.targets import TARGETS
 
@@ -120,7 +140,11 @@ def fuzz(count: int, seed: int, names: list[str], findings: Path = FINDINGS, wor
 
 def _line(tally: dict) -> str:
     said = f"{tally['target']:14}{tally['inputs']:7} inputs{tally['accepted']:7} accepted{tally['refused']:7} refused"
-    return said + f"{len(tally['found']):4} findings" + "".join(f"\n    {kind}\n      {path}" for kind, path in tally["found"])
+    return (
+        said
+        + f"{len(tally['found']):4} findings"
+        + "".join(f"\n    {kind}\n      {path}" for kind, path in tally["found"])
+    )
 
 
 def section(tallies: list[dict], seed: int) -> dict:

@@ -261,7 +261,9 @@ def _refusal_faults(error: PdlibError) -> tuple[str, str]:
 def _side_effects(box: Box, before: dict, seen: list[str], writes_in: bool) -> str:
     after = box.listing()
     if writes_in:
-        before, after = ({k: v for k, v in all_.items() if not k.startswith(f"{box.inside}/")} for all_ in (before, after))
+        before, after = (
+            {k: v for k, v in all_.items() if not k.startswith(f"{box.inside}/")} for all_ in (before, after)
+        )
     if str(box.root / TRIPPED) in after:
         shutil.rmtree(box.root / TRIPPED, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -279,7 +281,9 @@ def _place(error: BaseException) -> str:
     ours = [f for f in frames if "/pdlib/" in f.filename or "/predictions/" in f.filename]
     last = frames[-1] if frames else None
     own = f"{Path(ours[-1].filename).stem}.{ours[-1].name}" if ours else "?"
-    inner = "" if last is None or (ours and last is ours[-1]) else f" ({Path(last.filename).stem}.{last.name})"
+    inner = (
+        "" if last is None or (ours and last is ours[-1]) else f" ({Path(last.filename).stem}.{last.name})"
+    )
     return own + inner
 
 

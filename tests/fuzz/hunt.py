@@ -14,7 +14,7 @@ from pathlib import Path
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, deferred
 
 from tests.fuzz import guard
 from tests.fuzz.guard import Box, Verdict
@@ -50,7 +50,7 @@ def hunt(
         Told each content before it is judged, so that it is known should this process die.
     """
     tally, known = Tally(target.name), set()
-    strategy = target.inputs()
+    strategy = deferred(target.inputs)  # with a short name: hypothesis would spell out every fixed input
     turn = 0
     while tally.inputs < count and turn < 4 + 4 * count // ROUND:
         last: list[tuple[Verdict, bytes]] = []
@@ -64,7 +64,9 @@ def hunt(
     return tally
 
 
-def _draw(strategy: SearchStrategy[bytes], check: Callable[[bytes], None], count: int, seed: int, shrink: bool) -> None:
+def _draw(
+    strategy: SearchStrategy[bytes], check: Callable[[bytes], None], count: int, seed: int, shrink: bool
+) -> None:
     @hypothesis.seed(seed)
     @settings(
         max_examples=count, database=None, deadline=None, print_blob=False, report_multiple_bugs=False,
@@ -88,7 +90,11 @@ def _check(
         tally.inputs += 1
         tally.accepted += verdict.outcome == "accepted"
         tally.refused += verdict.outcome == "refused"
-    if verdict.outcome == "finding" and verdict.kind not in known and (not last or verdict.kind == last[0][0].kind):
+    if (
+        verdict.outcome == "finding"
+        and verdict.kind not in known
+        and (not last or verdict.kind == last[0][0].kind)
+    ):
         last.append((verdict, content))
         raise _Found(verdict.kind)
 
@@ -127,7 +133,9 @@ def main() -> None:
         path = Path(job["findings"]) / f"{target.name}-{guard.short_hash(kind.encode())}"
         path.mkdir(parents=True, exist_ok=True)
         (path / "input").write_bytes(content)
-        (path / "why.txt").write_text(f"{target.name}: {kind}\n\n{detail}\n", encoding="utf-8", errors="backslashreplace")
+        (path / "why.txt").write_text(
+            f"{target.name}: {kind}\n\n{detail}\n", encoding="utf-8", errors="backslashreplace"
+        )
         found.append((kind, str(path)))
     answer = asdict(tally) | {"found": found}
     Path(job["answer"]).write_text(json.dumps(answer), encoding="utf-8")

@@ -8,16 +8,84 @@ from functools import lru_cache
 
 from hypothesis import strategies as st
 
-_SIZES = (0, 1, 2, 7, 255, 256, 65535, 65536, 2**20, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
+_SIZES = (
+    0,
+    1,
+    2,
+    7,
+    255,
+    256,
+    65535,
+    65536,
+    2**20,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**63 - 1,
+    2**64 - 1,
+)
 #: Pieces that mean something to one of the readers.
 TOKENS = (
-    b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xff", b'"', b"'", b",", b";", b"\t", b"\n", b"\r", b"\r\n",
-    b"=1+1", b"@SUM(A1)", b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"9" * 30, b"9" * 400, b"9" * 5000, b"1_0",
-    "²".encode(), "٣".encode(), "é".encode(), "\u2028".encode(), b"None", b"null", b"true", b"[]", b"{}", b"[", b"{",
-    b"../../x", b"/etc/passwd", b"con", b"~", b"~nobody", b"x" * 5000, b"<!ENTITY a 'b'>", b"&a;", b"*a", b"&a ",
-    b"!!python/object/apply:os.mkdir ['../tripped']", b"!!timestamp x", b"!!bool x", b"!!binary x", b"<<: ", b"? ",
-    b"\x1b[31m", b"[red]", b"</script>", b"%s%n", b"{0.__class__}",
-)  # fmt: skip
+    b"\0",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"\xed\xa0\x80",
+    b"\xff",
+    b'"',
+    b"'",
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"=1+1",
+    b"@SUM(A1)",
+    b"nan",
+    b"inf",
+    b"-inf",
+    b"1e999",
+    b"-1",
+    b"0",
+    b"9" * 30,
+    b"9" * 400,
+    b"9" * 5000,
+    b"1_0",
+    "²".encode(),
+    "٣".encode(),
+    "é".encode(),
+    "\u2028".encode(),
+    b"None",
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b"[",
+    b"{",
+    b"../../x",
+    b"/etc/passwd",
+    b"con",
+    b"~",
+    b"~nobody",
+    b"x" * 5000,
+    b"<!ENTITY a 'b'>",
+    b"&a;",
+    b"*a",
+    b"&a ",
+    b"!!python/object/apply:os.mkdir ['../tripped']",
+    b"!!timestamp x",
+    b"!!bool x",
+    b"!!binary x",
+    b"<<: ",
+    b"? ",
+    b"\x1b[31m",
+    b"[red]",
+    b"</script>",
+    b"%s%n",
+    b"{0.__class__}",
+)
 
 
 def _flip(content: bytes, place: int, value: int) -> bytes:
@@ -65,7 +133,9 @@ def _append(content: bytes, place: int, value: int) -> bytes:
 
 def _wide(content: bytes, place: int, value: int) -> bytes:
     try:
-        return content.decode("utf-8").encode(("utf-16", "utf-16-le", "utf-8-sig", "utf-32", "latin-1")[value % 5])
+        return content.decode("utf-8").encode(
+            ("utf-16", "utf-16-le", "utf-8-sig", "utf-32", "latin-1")[value % 5]
+        )
     except (UnicodeDecodeError, UnicodeEncodeError):
         return content
 
@@ -78,13 +148,16 @@ def mutated(seeds: Sequence[bytes], *, text: bool = False, most: int = 4) -> st.
     """One of the seeds, spoilt in up to ``most`` places; two of them spliced now and then."""
     ways = _TEXT_WAYS if text else _WAYS
     seeds = tuple(seeds)
-    change = st.tuples(
-        st.integers(0, len(ways) - 1), st.integers(0, 2**20 - 1), st.integers(0, 2**12 - 1)
-    )
+    change = st.tuples(st.integers(0, len(ways) - 1), st.integers(0, 2**20 - 1), st.integers(0, 2**12 - 1))
     drawn = st.tuples(
         st.integers(0, len(seeds) - 1),
         st.lists(change, max_size=most),
-        st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, len(seeds) - 1), st.integers(0, 2**20 - 1))),
+        st.one_of(
+            st.none(),
+            st.none(),
+            st.none(),
+            st.tuples(st.integers(0, len(seeds) - 1), st.integers(0, 2**20 - 1)),
+        ),
     )
 
     def made(values: tuple) -> bytes:
@@ -110,15 +183,28 @@ def voice():
 
 
 def wav(
-    samples: bytes, *, format_tag: int = 3, channels: int = 1, rate: int = 8000, bits: int = 32,
-    riff: int | None = None, data: int | None = None, block: int | None = None, extra: bytes = b"",
-) -> bytes:  # fmt: skip
+    samples: bytes,
+    *,
+    format_tag: int = 3,
+    channels: int = 1,
+    rate: int = 8000,
+    bits: int = 32,
+    riff: int | None = None,
+    data: int | None = None,
+    block: int | None = None,
+    extra: bytes = b"",
+) -> bytes:
     """A WAV whose header says whatever it is told to."""
     block = channels * bits // 8 if block is None else block
     fmt = struct.pack(
-        "<HHIIHH", format_tag, channels & 0xFFFF, rate & 0xFFFFFFFF, rate * block & 0xFFFFFFFF, block & 0xFFFF,
+        "<HHIIHH",
+        format_tag,
+        channels & 0xFFFF,
+        rate & 0xFFFFFFFF,
+        rate * block & 0xFFFFFFFF,
+        block & 0xFFFF,
         bits & 0xFFFF,
-    )  # fmt: skip
+    )
     body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + extra
     body += b"data" + struct.pack("<I", len(samples) if data is None else data & 0xFFFFFFFF) + samples
     return b"RIFF" + struct.pack("<I", len(body) if riff is None else riff & 0xFFFFFFFF) + body

@@ -16,7 +16,13 @@ from pdlib.errors import DataError, PdlibError
 from tests.fuzz import guard, hunt
 from tests.fuzz.targets import PICKLE, TARGETS, Target
 
-QUICK = {name: 12 for name in TARGETS} | {"chapter": 8, "executed": 6, "report": 0, "weights": 0, "weights.csv": 8}
+QUICK = {name: 12 for name in TARGETS} | {
+    "chapter": 8,
+    "executed": 6,
+    "report": 0,
+    "weights": 0,
+    "weights.csv": 8,
+}
 SECONDS = 1.0
 
 
@@ -101,12 +107,20 @@ def _not_a_number(folder: Path, out: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        (_value_error, "ValueError"), (_busy, "still busy"), (_busy_behind_a_blanket, "still busy"), (_greedy, "MiB of memory"),
-        (_writes_beside, "outside the folder"), (_writes_in_the_input, "outside the folder"),
-        (_replaces_a_canary_from_below_python, "canary"), (_writes_elsewhere, "outside the folder"), (_unpickles, "executed"),
-        (_starts_a_program, "starts a program"), (_says_nothing, "says nothing"), (_not_a_number, "a signal is finite"),
+        (_value_error, "ValueError"),
+        (_busy, "still busy"),
+        (_busy_behind_a_blanket, "still busy"),
+        (_greedy, "MiB of memory"),
+        (_writes_beside, "outside the folder"),
+        (_writes_in_the_input, "outside the folder"),
+        (_replaces_a_canary_from_below_python, "canary"),
+        (_writes_elsewhere, "outside the folder"),
+        (_unpickles, "executed"),
+        (_starts_a_program, "starts a program"),
+        (_says_nothing, "says nothing"),
+        (_not_a_number, "a signal is finite"),
     ],
-)  # fmt: skip
+)
 def test_a_planted_fault_is_a_finding(act, said, box):
     verdict = judged(act, box)
     assert verdict.outcome == "finding" and said in verdict.kind
