@@ -48,21 +48,9 @@ class Cluster:
         self.folder = folder
         self.processes: dict[str, subprocess.Popen] = {}
         file = folder / "scheduler.json"
-        self._start(
-            "scheduler",
-            [
-                "dask_scheduler",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-                "--no-dashboard",
-                "--scheduler-file",
-                str(file),
-            ],
-            {},
-            paths.ROOT,
-        )
+        # it ends by itself where a killed test run cannot end it, and its workers with it
+        settings = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--idle-timeout", "15 minutes"]
+        self._start("scheduler", ["dask_scheduler", *settings, "--scheduler-file", str(file)], {}, paths.ROOT)
         until = time.monotonic() + _START_SECONDS
         while not (file.is_file() and file.stat().st_size):
             assert time.monotonic() < until and self.processes["scheduler"].poll() is None, self.said(
