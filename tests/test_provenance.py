@@ -1,5 +1,5 @@
-import shutil
 import pickle
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
