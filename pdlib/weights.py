@@ -686,9 +686,10 @@ class Backbone:
         self._arrays = arrays
         self._seed = seed
 
-    def __getstate__(self) -> dict[str, object]:
-        # the compiled network stays in its process
-        return {name: value for name, value in self.__dict__.items() if name != "_extract"}
+    def __reduce__(self) -> tuple:
+        # To a worker go the weights, as a plain dict; what is compiled stays in its process.
+        arrays = dict(self._arrays)
+        return Backbone, (self.name, self.size, self.with_top, self.origin, arrays, self._seed)
 
     @property
     def spec(self) -> BackboneSpec:
