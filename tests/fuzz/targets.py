@@ -628,6 +628,7 @@ rate: float | None = None  # of learning
 kind: Literal["a", "b", 3] = "a"  # which
 names: list[str] = ["x"]  # of models
 fast: bool = True  # whether
+synthetic_size: int = 4  # voices
 """
 _PROFILE = b"""about: For tests.
 all:
@@ -2107,6 +2108,8 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
 
 
 def _lay_executed(content: bytes, folder: Path) -> None:
+    from pdlib.run import side_files
+
     name, _, own = content.partition(b"\x1e")
     run_folder = folder / "_build" / "run" / "small-synthetic"
     for other, whole in _executed().items():
@@ -2114,6 +2117,15 @@ def _lay_executed(content: bytes, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(own if other == name.decode() else json.dumps(whole).encode())
     _book(_chapter(), folder)
+    # who spoils a side file on purpose also writes its hash into the chapter
+    copy = run_folder / "01_one.ipynb"
+    try:
+        notebook = json.loads(copy.read_bytes())
+        if notebook["metadata"]["pdlib"]["pages"] == {}:
+            notebook["metadata"]["pdlib"]["pages"] = side_files(run_folder / "pages" / "01")
+            copy.write_text(json.dumps(notebook), encoding="utf-8")
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return
 
 
 @target("executed", 900, _lay_executed, _executed_inputs, lambda: b"\x1e", cost=30.0)
