@@ -2039,6 +2039,11 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
         account["items"] = {key: account["items"]["plan"]}
         return _wrapped("pages/01/page.json", json.dumps(account).encode())
 
+    def numbered(text: str) -> bytes:
+        account = json.loads(json.dumps(whole["pages/01/page.json"]))
+        account["items"]["plan"]["number"] = text
+        return _wrapped("pages/01/page.json", json.dumps(account).encode())
+
     def glued(pair: tuple[str, str]) -> bytes:
         notebook = json.loads(json.dumps(whole["01_one.ipynb"]))
         notebook["cells"][3]["outputs"][0]["metadata"]["scrapbook"]["name"] = pair[0]
@@ -2099,6 +2104,9 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
         any_file,
         any_file,
         st.sampled_from(keys).map(renamed),
+        st.sampled_from(("Figures 1–99999999999", "Figure " + "9" * 5000, "Figure ²", "Figure 5–1")).map(
+            numbered
+        ),
         st.tuples(st.sampled_from((*keys, "accuracy")), st.sampled_from(texts)).map(glued),
         st.one_of(
             mutated(_pictures()[:1]),
