@@ -1371,7 +1371,7 @@ def _archives() -> st.SearchStrategy[bytes]:
         "HC_AH/a.wav",
         "../a.wav",
         "../../x/a.wav",
-        "/tmp/a.wav",
+        "/srv/a.wav",
         "C:\\a.wav",
         "..\\a.wav",
         "a.wav/",
@@ -2021,7 +2021,7 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
     keys = (
         "../../canary",
         "../../../canary",
-        "/tmp/x",
+        "/srv/x",
         "plan",
         "a/b",
         "x" * 400,
