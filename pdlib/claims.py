@@ -311,18 +311,42 @@ def measured(folder: Path) -> Measured:
     for copy in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
         number, record = copy.name[:2], read_record(copy)
         account = _json(folder / "pages" / number / "page.json")
-        if not record or account is None:
+        if "key" not in record or account is None:
             continue
-        keys[number] = frozenset(account.get("items", {}))
+        keys[number] = frozenset(_mapping(account, "items", folder, number))
         kinds.add(record["cohort"]["kind"])
         profiles.add(record["profile"])
         overrides |= record.get("overrides", {})
-        for key, found in (_json(folder / "pages" / number / "numbers.json") or {}).items():
+        numbers = _json(folder / "pages" / number / "numbers.json")
+        for key, found in _mapping({"numbers": {} if numbers is None else numbers}, "numbers", folder, number).items():
+            if not _is_number(found):
+                raise _not_an_account(folder, number)
             if found["value"] is not None:
                 values[number, key] = Value(
                     found["value"], found["low"], found["high"], record["profile"], record["key"][:12]
                 )
     return Measured(keys, values, "/".join(sorted(kinds)), "/".join(sorted(profiles)), overrides)
+
+
+def _mapping(account: Any, part: str, folder: Path, number: str) -> Mapping[str, Any]:
+    """One part of what a page left of itself, when it is what a page leaves."""
+    found = account.get(part, {}) if isinstance(account, dict) else None
+    if not isinstance(found, dict):
+        raise _not_an_account(folder, number)
+    return found
+
+
+def _not_an_account(folder: Path, number: str) -> DataError:
+    where = paths.shown(folder / "pages" / number)
+    return DataError(f"{where} holds an account that no page writes", f"run chapter {number} again")
+
+
+def _is_number(found: Any) -> bool:
+    """Whether a page's account of a number has a value and two ends, each finite or not given."""
+    if not (isinstance(found, dict) and {"value", "low", "high"} <= found.keys()):
+        return False
+    given = [found[name] for name in ("value", "low", "high") if found[name] is not None]
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300 for v in given)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

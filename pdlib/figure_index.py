@@ -34,7 +34,7 @@ SMALL = 480  # pixels across a picture in the index; it is drawn at half of that
 _SHOWN = re.compile(r'<figure class="pd-(?:figure|table)" id="(pd-[\w-]+)"')
 _PICTURE = re.compile(r'src="data:image/(svg\+xml|png);base64,([^"]+)"')
 _SVG_SIZE = re.compile(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"')
-_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # as a page takes it; never a path
+_KEY = re.compile(r"(?=.{1,120}$)[a-z0-9]+(-[a-z0-9]+)*")  # as a page takes it; never a path
 _GLUED = "application/papermill.record/text/plain"
 
 
@@ -212,6 +212,8 @@ def shown_by(chapter: Staged, static: Path) -> list[Ours]:
         if item["what"] not in ("figure", "table"):
             continue
         account = _account(folder / f"{key}.json")
+        if not isinstance(account.get("alt", ""), str):
+            raise PublishError(f"pages/{chapter.number}/{key}.json is not what a page writes", _AGAIN)
         data = pictures.get(f"pd-{chapter.number}-{key}")
         picture, size = _small(*data, folder / key) if data else ("", (0, 0))
         found.append(
@@ -285,7 +287,7 @@ def _drawn(data: bytes, name: str) -> Image.Image:
 def numbers_in(text: str) -> set[int]:
     """Every number that a text like "Figures 15, 16 and 22–25" names."""
     found: set[int] = set()
-    for low, high in re.findall(r"(\d+)(?:\s*[–-]\s*(\d+))?", text):
+    for low, high in re.findall(r"\b(\d{1,3})(?:\s*[–-]\s*(\d{1,3}))?\b", text):
         found |= set(range(int(low), int(high or low) + 1))
     return found
 

@@ -1371,7 +1371,7 @@ def _archives() -> st.SearchStrategy[bytes]:
         "HC_AH/a.wav",
         "../a.wav",
         "../../x/a.wav",
-        "/tmp/a.wav",
+        "/srv/a.wav",
         "C:\\a.wav",
         "..\\a.wav",
         "a.wav/",
@@ -2021,7 +2021,7 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
     keys = (
         "../../canary",
         "../../../canary",
-        "/tmp/x",
+        "/srv/x",
         "plan",
         "a/b",
         "x" * 400,
@@ -2037,6 +2037,11 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
     def renamed(key: str) -> bytes:
         account = json.loads(json.dumps(whole["pages/01/page.json"]))
         account["items"] = {key: account["items"]["plan"]}
+        return _wrapped("pages/01/page.json", json.dumps(account).encode())
+
+    def numbered(text: str) -> bytes:
+        account = json.loads(json.dumps(whole["pages/01/page.json"]))
+        account["items"]["plan"]["number"] = text
         return _wrapped("pages/01/page.json", json.dumps(account).encode())
 
     def glued(pair: tuple[str, str]) -> bytes:
@@ -2099,6 +2104,9 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
         any_file,
         any_file,
         st.sampled_from(keys).map(renamed),
+        st.sampled_from(("Figures 1–99999999999", "Figure " + "9" * 5000, "Figure ²", "Figure 5–1")).map(
+            numbered
+        ),
         st.tuples(st.sampled_from((*keys, "accuracy")), st.sampled_from(texts)).map(glued),
         st.one_of(
             mutated(_pictures()[:1]),

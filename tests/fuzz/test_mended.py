@@ -216,7 +216,7 @@ def test_a_record_that_no_run_writes_counts_as_none(change, tmp_path):
     assert run.read_record(copy) == {}
 
 
-@pytest.mark.parametrize("key", ["../../canary", "/tmp/x", "a/b", ".."], ids=brief)
+@pytest.mark.parametrize("key", ["../../canary", "/srv/x", "a/b", ".."], ids=brief)
 def test_a_key_that_is_a_path_is_refused_before_anything_is_written(key, tmp_path):
     pages = tmp_path / "pages" / "01"
     pages.mkdir(parents=True)
@@ -243,3 +243,21 @@ def test_a_file_whose_name_no_table_can_hold_is_named_and_not_written(tmp_path):
     targets._lay_own(b'[["\\u001b[2J.wav", "b.wav"]]\x1efile,age,sex\nb.wav,61,F\n', tmp_path)
     _, findings = own_recordings._files(tmp_path)
     assert [finding.what for finding in findings] == ["has a name that no table can hold"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("page.json", b"1"), ("page.json", b'{"items": 1}'), ("numbers.json", b'{"a": {"value": 1, "high": 2}}'),
+     ("numbers.json", b'{"a": {"value": "x", "low": null, "high": null}}'), ("numbers.json", b"[1]")],
+    ids=brief,
+)  # fmt: skip
+def test_an_account_that_no_page_writes_is_refused_by_the_audit(name, content, tmp_path):
+    targets._lay_executed(f"pages/01/{name}\x1e".encode() + content, tmp_path)
+    with pytest.raises(DataError, match="an account that no page writes"):
+        claims.measured(tmp_path / "_build" / "run" / "small-synthetic")
+
+
+@pytest.mark.parametrize("text", ["Figures 1–99999999999", "Figure " + "9" * 5000], ids=brief)
+def test_a_span_of_figures_without_end_fills_no_memory(text):
+    assert len(figure_index.numbers_in(text)) <= 1000
+    assert figure_index.numbers_in("Figures 15, 16 and 22–25") == {15, 16, 22, 23, 24, 25}
