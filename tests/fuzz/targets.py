@@ -938,11 +938,11 @@ def _cells_of_parameters() -> st.SearchStrategy[bytes]:
 def _read_cell(folder: Path, out: Path) -> None:
     from pdlib.params import parse_parameters
 
-    text = (
-        (folder / "cell")
-        .read_bytes()
-        .decode("utf-8", "surrogatepass" if b"\xed" in (folder / "cell").read_bytes() else "replace")
-    )
+    given = (folder / "cell").read_bytes()
+    try:
+        text = given.decode("utf-8", "surrogatepass")  # JSON can carry lone surrogates
+    except UnicodeDecodeError:
+        text = given.decode("utf-8", "replace")
     for name, parameter in parse_parameters(text, "01_one.ipynb").items():
         want(
             name == parameter.name and name.isidentifier() and bool(parameter.help),
