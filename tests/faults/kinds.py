@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -224,7 +225,7 @@ def _after_signal(lab: Lab, book: Book, number: int, done: Done, kept: Mapping[s
         problem = lost
     elif "Traceback (most recent call last)" in done.said and _began(done):
         problem = f"a traceback: {done.said[-1500:]}"
-    elif _began(done) and done.code not in (_SIGNALS[number], 0):
+    elif _began(done) and done.code not in (_SIGNALS[number], 0) and not (_over(done) and done.code == -number):
         problem = f"left with {done.code}: {done.said[-800:]}"
     elif running := book.left_running():
         problem = f"still running: {running[0]}"
@@ -238,6 +239,11 @@ def _after_signal(lab: Lab, book: Book, number: int, done: Done, kept: Mapping[s
 def _began(done: Done) -> bool:
     """Whether the chapters were begun: before, Python itself is still loading and answers in its own way."""
     return "expected" in done.said
+
+
+def _over(done: Done) -> bool:
+    """Whether the run had said what became of it: after that Python puts its own handlers away, one by one."""
+    return re.search(r"\d (done|up to date|failed|left out)[^\n]* · \d", done.said) is not None
 
 
 def _half_read(lab: Lab, book: Book) -> str:
