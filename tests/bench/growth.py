@@ -31,7 +31,7 @@ from tests.bench import resident
 from tests.bench.timing import Part
 
 SIZES, SMALL_SIZES = (100, 1_000, 10_000), (20, 40, 80)
-BUDGET_S, SMALL_BUDGET_S = 600.0, 0.3  # processor time of a stage at one size
+BUDGET_S, SMALL_BUDGET_S = 150.0, 0.3  # processor time of a stage at one size
 SMALL_CHUNK = 5
 PICTURE, WIDTH = 64, 0.25  # of the slope graphs and of CustNet: those of the profile quick
 SPECTROGRAM = 224  # that of the profile full
