@@ -160,18 +160,19 @@ def _new_part(target: Path) -> tuple[int, Path]:
         handle, name = tempfile.mkstemp(
             prefix=f"{PART}{target.stem}-", suffix=target.suffix, dir=target.parent
         )
-        if _lock(handle) is not False and os.path.exists(name):
+        # shared: HDF5 takes a lock of its own on the file it is given to read
+        if _lock(handle, shared=True) is not False and os.path.exists(name):
             return handle, Path(name)
         os.close(handle)  # `remove_parts` of another process came between the two
         Path(name).unlink(missing_ok=True)
 
 
-def _lock(handle: int) -> bool | None:
-    """Lock an open file for this process alone; False when another holds it, None where there are no locks."""
+def _lock(handle: int, *, shared: bool = False) -> bool | None:
+    """Lock an open file, alone or with other readers; False when another holds it, None where there are no locks."""
     if fcntl is None:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

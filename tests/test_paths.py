@@ -1,6 +1,7 @@
 import errno
 import os
 
+import h5py
 import pytest
 
 from pdlib import paths
@@ -56,3 +57,13 @@ def test_a_folder_below_a_file_is_refused_clearly(tmp_path):
 def test_paths_are_shown_without_the_machine(tmp_path):
     assert paths.shown(paths.ROOT / "notebooks" / "01.ipynb") == "notebooks/01.ipynb"
     assert paths.shown(tmp_path / "voice.wav") == "voice.wav"
+
+
+def test_a_file_of_hdf5_can_be_looked_into_before_it_takes_its_place(tmp_path):
+    h5py.File(tmp_path / "given.h5", "w").close()
+    with paths.atomic_path(tmp_path / "kept.h5") as part:
+        part.write_bytes((tmp_path / "given.h5").read_bytes())
+        with h5py.File(part, "r") as file:  # takes a lock of its own
+            assert list(file) == []
+        assert paths.remove_parts(tmp_path) == []
+    assert (tmp_path / "kept.h5").is_file()
