@@ -181,7 +181,7 @@ def test_a_damaged_or_half_written_file_is_not_what_a_change_is_explained_by(sto
     content = bytearray(kept.read_bytes())
     content[60] ^= 0xFF  # inside the first compressed array
     kept.write_bytes(content)
-    assert store.explain("step", {"seed": 2}, ("errors",)) == ["nothing stored yet"]
+    assert store.explain("step", {"seed": 2}, ("errors",)) == ["what is stored is damaged"]
     count_calls(store, {"seed": 1}, calls)
     assert len(calls) == 2
 
