@@ -328,6 +328,7 @@ def _as_written(record: Mapping[str, Any]) -> bool:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
         return False
     try:
+        json.dumps(record, ensure_ascii=False).encode("utf-8")  # no text that cannot be shown
         aware = "started" not in record or datetime.fromisoformat(record["started"]).tzinfo is not None
     except ValueError:
         return False

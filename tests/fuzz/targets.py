@@ -2116,7 +2116,7 @@ def _executed_inputs() -> st.SearchStrategy[bytes]:
 
 
 def _lay_executed(content: bytes, folder: Path) -> None:
-    from pdlib.run import side_files
+    from pdlib.run import content_of, side_files
 
     name, _, own = content.partition(b"\x1e")
     run_folder = folder / "_build" / "run" / "small-synthetic"
@@ -2125,14 +2125,15 @@ def _lay_executed(content: bytes, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(own if other == name.decode() else json.dumps(whole).encode())
     _book(_chapter(), folder)
-    # who spoils a side file on purpose also writes its hash into the chapter
+    # who spoils a file on purpose also writes its hash into the chapter, and the chapter's own
     copy = run_folder / "01_one.ipynb"
     try:
         notebook = json.loads(copy.read_bytes())
         if notebook["metadata"]["pdlib"]["pages"] == {}:
             notebook["metadata"]["pdlib"]["pages"] = side_files(run_folder / "pages" / "01")
-            copy.write_text(json.dumps(notebook), encoding="utf-8")
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        notebook["metadata"]["pdlib"]["content"] = content_of(notebook)
+        copy.write_text(json.dumps(notebook), encoding="utf-8")
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return
 
 
