@@ -337,8 +337,8 @@ def stage(
         for name in ROOT_TEXTS:
             if (project.root / name).is_file():
                 shutil.copyfile(project.root / name, target / name)
+        measured.fill(target / "book", project.root / "data")  # before the docstrings, one of which names its marks
         api.fill(target / "book", toc_files(project))
-        measured.fill(target / "book", project.root / "data")
         static = target / "book" / "_static"
         (target / "notebooks").mkdir()
         (static / "notebooks").mkdir(parents=True)

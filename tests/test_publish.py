@@ -344,6 +344,18 @@ def test_the_index_of_figures_is_written_when_staged_and_only_where_the_book_has
     assert not page.exists()
 
 
+def test_a_docstring_that_names_the_marks_of_measured_values_is_shown_as_it_is(project, folder):
+    (project.root / "data").mkdir(exist_ok=True)
+    growth = {"title": "Growth", "date": "2026-01-01", "machine": {}, "rows": [], "facts": {"exponent": 0.9}}
+    (project.root / "data" / "bench.json").write_text(json.dumps({"growth": growth}), encoding="utf-8")
+    (project.book / "names.md").write_text("# Names\n\n<!-- modules: others -->\n", encoding="utf-8")
+    toc = yaml.safe_load((project.root / "_toc.yml").read_text(encoding="utf-8"))
+    toc["parts"][1]["chapters"].append({"file": "book/names"})
+    (project.root / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    page = staged(project, folder) / "book" / "names.md"
+    assert "<!-- bench growth: seconds -->" in page.read_text(encoding="utf-8")
+
+
 # ── real builds ────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
 def built(executed, tmp_path_factory):
