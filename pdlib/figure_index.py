@@ -277,7 +277,9 @@ def _drawn(data: bytes, name: str) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise PublishError(f"the picture of {name} has {image.width} × {image.height} pixels", _AGAIN)
-            return image.convert("RGB")
+            drawn = image.convert("RGB")
+            drawn.info.clear()  # a transparent colour would be written again, and a picture of 128 colours refuses it
+            return drawn
     except PublishError:
         raise
     except Exception as error:  # Pillow raises errors of many types

@@ -21,6 +21,9 @@ from pdlib.errors import PublishError
 FILES = ("bench", "robustness")
 DIGITS = 3  # that a time or a ratio is worth
 _BESIDE = 3  # columns that a phone can show beside each other
+_OPEN = 12  # rows a page shows at once; a longer table is folded
+OURS = "pdlib"  # how the name of a way begins that is this book's own code
+_REFERENCE = "1, the reference"
 FIGURES = "measured"  # folder of static files that the drawn curves go to
 COMMANDS = {"bench": "python -m pdlib bench {} --record", "robustness": "python -m tests.{} --record"}
 _BLOCK = re.compile(r"^<!-- (bench|robustness) ([\w-]+) -->$", re.MULTILINE)
@@ -57,7 +60,7 @@ def ratio(row: Mapping[str, Any]) -> str:
     if row.get("ratio") is None:
         return "–"
     if row["ratio"] == row.get("ratio_low") == row.get("ratio_high") == 1:
-        return "1, the reference"
+        return _REFERENCE
     return f"{short(row['ratio'])} ({short(row['ratio_low'])} to {short(row['ratio_high'])})"
 
 
@@ -149,19 +152,21 @@ def _section(sections: Mapping[str, Any], file: str, name: str, pictures: Path) 
         return f"*Not recorded yet:* `{COMMANDS[file].format(name)}` measures it."
     section, title = sections[name], sections[name]["title"]
     parts = [f"Recorded on {section['date']}."]
-    rows = [_timed(row) for row in section["rows"]] if _is_timed(section["rows"]) else section["rows"]
+    rows = section["rows"]
+    if _is_timed(rows):
+        rows = [_timed(row) for row in rows]
     tables = dict(section.get("tables") or {})
     for label, curve in tables.items():
         drawn = _curve(curve, f"{file}-{name}-{_slug(label)}", label, pictures)
         parts += [drawn] if drawn else []
-    if rows:
-        parts.append(table(rows, title))
-    parts += [table(curve, label) for label, curve in tables.items() if curve]
-    facts = section.get("facts") or {}
-    if facts:
-        parts.append(
-            table([{"what": fact, "value": value} for fact, value in facts.items()], f"{title}: in numbers")
-        )
+    facts = [{"what": fact, "value": value} for fact, value in (section.get("facts") or {}).items()]
+    if rows and rows is not section["rows"]:
+        beside = _beside(section["rows"])
+        parts += [table(beside, f"{title}: this book's code beside the plain way")] if beside else []
+    shown = [table(rows, title, folded=len(rows) > _OPEN)] if rows else []
+    shown += [table(curve, label) for label, curve in tables.items() if curve]
+    told = [table(facts, f"{title}: in numbers", folded=len(facts) > _OPEN)] if facts else []
+    parts += told + shown if len(facts) <= _OPEN < len(rows) else shown + told  # what is folded comes last
     left = section.get("left_out") or section.get("left out") or ()
     parts += ["Left out:\n\n" + "\n".join(f"- {escape(one)}" for one in left)] if left else []
     return "\n\n".join(parts)
@@ -184,10 +189,25 @@ def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
+def _beside(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of this book's code that have a reference, each with the name of that reference."""
+    rows = list(rows)
+    references = {row["what"]: row["name"] for row in rows if ratio(row) == _REFERENCE}
+    return [
+        {
+            "what": row["what"] + row["name"].removeprefix(OURS),
+            "takes": f"{short(row['median'])} {row['unit']}",
+            "times as fast as": f"{ratio(row)} {references[row['what']]}",
+        }
+        for row in rows
+        if row["name"].startswith(OURS) and row["what"] in references and ratio(row) != _REFERENCE
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]], caption: str, *, folded: bool = False) -> str:
     """Rows as a table in HTML that scrolls in its frame, or is stacked on a phone when it has many columns.
 
-    Columns with nothing in them are left out.
+    Columns with nothing in them are left out; a folded one is opened by its caption.
     """
     heads = [
         head
@@ -208,12 +228,16 @@ def table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
         body += f'<tr><th scope="row">{escape(short(row.get(first)))}</th>{cells}</tr>'
     anchor = f"pd-measured-{_slug(caption)}"
     stacked = " pd-stack" if len(heads) > _BESIDE else ""
-    return (
-        f'<div class="pd-scroll" tabindex="0" role="group" aria-labelledby="{anchor}">'
-        f'<table class="pd-frame pd-measured{stacked}">'
-        f'<caption id="{anchor}" class="pd-caption">{escape(caption)}</caption>'
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    grid = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    frame = f'<div class="pd-scroll" tabindex="0" role="group" aria-labelledby="{anchor}">'
+    opened = f'<table class="pd-frame pd-measured{stacked}"'
+    if folded:
+        said = f"{escape(caption)}, {len(rows)} rows"
+        return (
+            f'<details class="pd-fold"><summary id="{anchor}" class="pd-caption">{said}</summary>'
+            f'{frame}{opened} aria-labelledby="{anchor}">{grid}</details>'
+        )
+    return f'{frame}{opened}><caption id="{anchor}" class="pd-caption">{escape(caption)}</caption>{grid}'
 
 
 def _there(row: Mapping[str, Any], head: str) -> bool:
@@ -225,33 +249,34 @@ def _slug(text: str) -> str:
 
 
 def _machines(sections: Mapping[str, Any]) -> str:
-    """The machine of every section; one column where it is the same for all, in its mind as in its libraries."""
+    """The machine of the sections; where two differ in a fact, each value with the sections it is of."""
     if not sections:
         return "*Nothing is recorded yet.*"
-    kinds: dict[str, list[str]] = {}
-    for name, section in sections.items():
-        kinds.setdefault(json.dumps(section["machine"]), []).append(name)
-    machines = {
-        "value" if len(kinds) == 1 else ", ".join(names): json.loads(text) for text, names in kinds.items()
-    }
-    facts = dict.fromkeys(fact for machine in machines.values() for fact in machine)
-    rows = [{"what": fact} | {name: short(one.get(fact)) for name, one in machines.items()} for fact in facts]
+    machines = {name: section["machine"] for name, section in sections.items()}
+    rows = []
+    for fact in dict.fromkeys(fact for machine in machines.values() for fact in machine):
+        values: dict[str, list[str]] = {}
+        for name, machine in machines.items():
+            values.setdefault(short(machine.get(fact)), []).append(name)
+        said = [f"{value} ({', '.join(names)})" for value, names in values.items()]
+        rows.append({"what": fact, "value": "; ".join(said if len(said) > 1 else values)})
     return table(rows, "The machine and its libraries")
 
 
 # ── growth ─────────────────────────────────────────────────────────────────────────────────────────────
-def _column(rows: Sequence[Mapping[str, Any]], *words: str) -> str:
-    """The first column of numbers that has one of the words in its name."""
+def _column(rows: Sequence[Mapping[str, Any]], words: str) -> str:
+    """The first column of numbers that has the words in its name."""
     for head in rows[0] if rows else ():
         numbers = all(isinstance(row.get(head), int | float) and row[head] > 0 for row in rows)
-        if numbers and any(word in head.lower() for word in words):
+        if numbers and words in head.lower():
             return head
     return ""
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], key: str, title: str, pictures: Path) -> str:
     """Time and memory over the number of recordings, for rows that have them; else nothing."""
-    size, time, held = (_column(rows, *words) for words in (("recordings",), ("second",), ("mib",)))
+    size, held = _column(rows, "recordings"), _column(rows, "mib")
+    time = _column(rows, "processor second") or _column(rows, "second")  # the former counts this work alone
     if len(rows) < 3 or not size or not time:
         return ""
     from pdlib.markup import encode  # imported here: the command line needs neither

@@ -337,7 +337,8 @@ def stage(
         for name in ROOT_TEXTS:
             if (project.root / name).is_file():
                 shutil.copyfile(project.root / name, target / name)
-        measured.fill(target / "book", project.root / "data")  # before the docstrings, one of which names its marks
+        # before the docstrings are filled in, one of which names the marks of measured values
+        measured.fill(target / "book", project.root / "data")
         api.fill(target / "book", toc_files(project))
         static = target / "book" / "_static"
         (target / "notebooks").mkdir()

@@ -295,6 +295,14 @@ def test_small_pictures_are_files_not_data_and_small(tmp_path, page):
     assert set(sizes.values()) == {("480", "240")}, "the frame of a picture is kept free before it is loaded"
 
 
+def test_a_picture_with_a_colour_that_stands_for_nothing_is_made_small_too(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((300, 600, 3), 200, np.uint8)).save(buffer, "png", transparency=(1, 2, 3))
+    name, size = figure_index._small("png", buffer.getvalue(), tmp_path / "map")
+    with Image.open(tmp_path / name) as small:
+        assert small.size == size
+
+
 def test_the_size_of_a_drawn_figure_is_read_from_its_own_svg(tmp_path, notebook):
     data = matplotlib_svg()
     notebook.cells[3].outputs[0] = figure("slopes", data=data)

@@ -139,6 +139,15 @@ def test_growth_is_drawn_told_in_words_and_tabled_and_drawn_the_same_again(data)
     assert (data / "pictures" / name).read_bytes() == drawn
 
 
+def test_processor_seconds_are_drawn_before_those_of_the_clock(data):
+    known = measured.read(data)
+    known["bench"]["growth"]["tables"] = {
+        "Cohorts": [row | {"processor seconds": row["recordings"] / 50} for row in GROWN]
+    }
+    said = measured.filled("<!-- bench growth -->", known, data / "pictures")
+    assert "processor seconds go from 2 to 200, 100 times" in said
+
+
 def test_tables_without_recordings_or_with_two_points_are_not_drawn(data):
     for curve in (GROWN[:2], [{"fault": 1, "seconds": 2}] * 4, [{"recordings": 0, "seconds": 1}] * 4):
         known = measured.read(data)
@@ -146,15 +155,37 @@ def test_tables_without_recordings_or_with_two_points_are_not_drawn(data):
         assert "<img" not in measured.filled("<!-- bench growth -->", known, data / "pictures")
 
 
-def test_machines_that_differ_stand_beside_each_other(data):
-    one = page("<!-- bench machine -->", data)
-    assert "value" in cells(one) and "features" not in cells(one)
+def test_a_fact_in_which_machines_differ_names_the_sections_of_each_value(data):
+    assert "(features" not in page("<!-- bench machine -->", data)
     file = data / "bench.json"
     known = json.loads(file.read_text())
+    cores = known["features"]["machine"]["cores"]
     known["growth"]["machine"]["cores"] = 64
     file.write_text(json.dumps(known))
-    two = cells(page("<!-- bench machine -->", data))
-    assert {"features", "growth", "64"} <= set(two)
+    assert f"{cores} (features); 64 (growth)" in cells(page("<!-- bench machine -->", data))
+
+
+def test_a_long_table_is_folded_under_its_caption_and_keeps_every_row(data):
+    rows = [{"fault": f"number {number}", "tried": number} for number in range(13)]
+    shown, folded = measured.table(rows[:12], "Faults"), measured.table(rows, "Faults", folded=True)
+    assert "<details" not in shown and "<caption" in shown
+    assert folded.startswith('<details class="pd-fold"><summary') and "Faults, 13 rows</summary>" in folded
+    assert cells(folded)[2::2] == [row["fault"] for row in rows]
+    record("robustness.json", "faults", {"title": "Faults", "rows": rows}, data)
+    assert folded in page("<!-- robustness faults -->", data)
+
+
+def test_the_books_code_stands_beside_its_reference_before_the_table_of_all_ways(data):
+    file = data / "bench.json"
+    known = json.loads(file.read_text())
+    known["features"]["rows"][1]["name"] = "pdlib, 2 threads"
+    file.write_text(json.dumps(known))
+    shown = cells(page("<!-- bench features -->", data))
+    assert shown[:6] == [
+        "what", "takes", "times as fast as",
+        "L-mHP, 2 threads", "8.12 ms per recording", "6.16 (5.91 to 7) plain loop",
+    ]  # fmt: skip
+    assert shown.count("L-mHP") == 2
 
 
 @pytest.mark.parametrize(
@@ -178,11 +209,13 @@ def test_fill_writes_only_pages_that_ask(data, tmp_path):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_books_pages_leave_no_comment_and_hold_every_recorded_section(name, data):
+def test_the_books_pages_leave_no_comment_and_hold_every_recorded_section(name, tmp_path):
     text = (paths.BOOK / f"{name}.md").read_text(encoding="utf-8")
-    assert f"<!-- {name} others -->" in text and "<!--" not in page(text, paths.DATA)
-    for known in measured.read(paths.DATA)[name].values():
-        assert str(known["date"]) in page(text, paths.DATA)
+    found = measured.read(paths.DATA)
+    filled = measured.filled(text, found, tmp_path)
+    assert f"<!-- {name} others -->" in text and "<!--" not in filled
+    for known in found[name].values():
+        assert str(known["date"]) in filled
 
 
 def test_every_part_of_the_bench_has_its_place_on_the_page():
