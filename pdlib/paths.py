@@ -33,11 +33,6 @@ def results_dir() -> Path:
     return Path(os.environ.get("PDLIB_RESULTS") or BUILD / "results")
 
 
-def runs_dir() -> Path:
-    """Folder of executed chapters, one folder per profile and cohort; ``PDLIB_RUNS`` moves it."""
-    return Path(os.environ.get("PDLIB_RUNS") or BUILD / "run")
-
-
 def shown(path: Path | str) -> str:
     """A path as the reader should see it: relative to the book where it lies inside it, else its name."""
     path = Path(path)

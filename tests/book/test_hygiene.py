@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -143,46 +144,30 @@ def test_every_library_pdlib_imports_is_a_dependency_it_names():
     assert sorted(missing) == []
 
 
-ORDER = [
-    ("errors", "paths", "locks", "reading", "provenance", "parallel", "params"),
-    ("patterns", "data", "recordings", "cohort", "synthetic", "chunks"),
-    ("preprocessing",),
-    ("features", "vowels"),
-    ("pictures",),
-    ("picture_sets", "image_folder", "faces"),
-    ("networks", "weights", "boosting", "maps", "cams", "explain"),
-    ("protocols",),
-    ("metrics", "evaluate", "printed"),
-    ("fold_results",),
-    ("custnetgc", "transfer", "baselines", "scores"),
-    ("explained", "single_case", "leakage", "confounding", "recheck", "cross_checks", "network_checks"),
-    ("plots", "markup", "diagrams", "figures"),
-    ("moments",),
-    ("quality", "report", "report_page"),
-    ("execute", "run", "sweep"),
-    ("claims",),
-    ("measured", "bench"),
-    ("own_recordings", "listing"),
-    ("figure_index", "glossary", "code_folds", "launch", "api"),
-    ("paper_map", "teaching"),
-    ("publish",),
-    ("chromium", "archive"),
-    ("pdf",),
-    ("__main__",),
-]
+def lint_imports(folder):
+    """What import-linter says to the modules in a folder with the book's pyproject.toml."""
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run([program, "--no-cache", "--no-logo"], cwd=folder, capture_output=True, text=True)
 
 
-def test_no_module_imports_one_that_comes_later_on_the_way_from_recording_to_page():
-    place = {name: index for index, group in enumerate(ORDER) for name in group}
-    against = []
-    for path in sorted((paths.ROOT / "pdlib").glob("*.py")):
-        if path.stem == "__init__":
-            continue
-        assert path.stem in place, f"{path.stem} has no place in the order of modules"
-        for other in sorted(provenance.imported_modules(path.read_text(encoding="utf-8"))[0] - {path.stem}):
-            if place[other] > place[path.stem]:
-                against.append(f"{path.stem} imports {other}")
-    assert against == []
+def test_no_module_imports_one_that_comes_later_on_the_way_from_recording_to_page(tmp_path):
+    said = lint_imports(paths.ROOT)
+    assert said.returncode == 0 and "1 kept, 0 broken" in said.stdout, said.stdout + said.stderr
+    shutil.copytree(paths.ROOT / "pdlib", tmp_path / "pdlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(paths.ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    with (tmp_path / "pdlib" / "features.py").open("a", encoding="utf-8") as file:
+        file.write("\n\ndef later():\n    import pdlib.publish\n")
+    said = lint_imports(tmp_path)
+    assert said.returncode == 1 and "pdlib.features is not allowed to import pdlib.publish" in said.stdout
+
+
+def test_the_map_of_the_package_is_the_order_that_is_enforced():
+    config = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = config["tool"]["importlinter"]["contracts"]
+    text = (paths.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    part = text.split("## The package\n")[1].split("\n## ")[0]
+    rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in part.splitlines() if line.startswith("| `")]
+    assert rows == [layer.split(" : ") for layer in reversed(contract["layers"])]
 
 
 def test_only_networks_and_explain_import_tensorflow_when_they_are_imported():
