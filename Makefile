@@ -3,6 +3,7 @@
 #   make test                              every test
 #   make html                              pages of the committed edition, nothing executed
 #   make edition                           run the full profile on the real recordings into book/edition
+#   make check-edition                     is the committed edition what a run would make now?
 #   make student                           copies of the chapters without solutions, in student/ (ARGS="--out DIR")
 #   make lab                               JupyterLab on the chapters, with their environment
 #   make archive                           the built pages as a zip with a checksum
@@ -20,7 +21,7 @@ STAMP := $(VENV)/.installed
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: book test html edition archive pdf student lab clean environment help
+.PHONY: book test html edition check-edition archive pdf student lab clean environment help
 
 book: environment
 	@$(PY) -m pdlib book --profile "$(PROFILE)" $(if $(COHORT),--cohort "$(COHORT)")
@@ -33,6 +34,9 @@ html: environment
 
 edition: environment
 	@$(PY) -m pdlib edition
+
+check-edition: environment
+	@$(PY) -m pdlib check-edition
 
 student: environment
 	@$(PY) -m pdlib student $(ARGS)

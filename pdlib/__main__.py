@@ -387,6 +387,27 @@ def edition(
 
 @app.command(
     epilog=_examples(
+        "check-edition",
+    )
+)
+def check_edition() -> None:
+    """Is the committed edition what a run would make now?
+
+    Leaves with 1 and names each chapter whose source, parameters, recordings, modules or libraries have changed since
+    it was executed, or whose side files have.
+    """
+    from pdlib.publish import check_edition as check
+    from pdlib.run import UNSEEN
+
+    rows, console = check(PROJECT), _console()
+    unseen = any(row.state.endswith(UNSEEN) for row in rows)
+    console.print(
+        f"{len(rows)} chapters of the edition are up to date{UNSEEN if unseen else ''}", highlight=False
+    )
+
+
+@app.command(
+    epilog=_examples(
         "status",
         "status --profile full",
     )

@@ -26,10 +26,11 @@ from pdlib.claims import read_claims
 from pdlib.errors import PrivacyError, PublishError
 from pdlib.figure_index import Staged
 from pdlib.params import Chapter, Project, read_chapters
-from pdlib.run import is_whole, read_record, run_lock, source_hash
+from pdlib.run import FRESH, Status, is_whole, read_record, run_lock, source_hash, status
 from pdlib.teaching import label_solutions
 
-LARGEST_FILE = 3_000_000
+LARGEST_FILE = 2_000_000  # bytes of one committed file
+LARGEST_EDITION = 25_000_000  # bytes of all of them
 ABOUT = "book.json"  # in the built site: which book, version, profile and cohort it shows
 _READS = "builds pages from"
 ROOT_TEXTS = ("CHANGELOG.md", "CONTRIBUTING.md")  # files of the top level that pages of the book include
@@ -81,13 +82,7 @@ def publish_edition(project: Project, console: Console | None = None) -> Path:
     PublishError
         When there is no edition, or a page is not as it should be.
     """
-    if not any(project.edition.glob("*.ipynb")):
-        raise PublishError(
-            f"there is no edition in {project.shown(project.edition)} yet",
-            "`make edition` runs the full profile on the real recordings and keeps it there; "
-            "`make book` runs and builds a quick one",
-        )
-    chapters = _listed_chapters(project)
+    chapters = _edition_chapters(project)
     records = check_copies(project, project.edition, chapters)
     _refuse_unfit(chapters, records)
     return _publish(project, project.edition, chapters, records, "", console or Console())
@@ -126,17 +121,66 @@ def _copy_edition(project: Project, folder: Path, chapters: Mapping[str, Chapter
                 shutil.copyfile(folder / chapter.path.name, part / chapter.path.name)
                 if (folder / "pages" / number).is_dir():
                     shutil.copytree(folder / "pages" / number, part / "pages" / number)
-            for path in part.rglob("*"):
-                if path.is_file() and path.stat().st_size > LARGEST_FILE:
-                    raise PublishError(
-                        f"{path.relative_to(part)} has {path.stat().st_size / 1e6:.1f} MB",
-                        f"the edition is committed; keep every file below {LARGEST_FILE / 1e6:.0f} MB",
-                    )
+            _refuse_large(part)
             part.chmod(0o755)
             _swap(part, target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return target
+
+
+def check_edition(project: Project) -> list[Status]:
+    """Refuse an edition that is not whole, fit to be committed, and what `make edition` would make now.
+
+    Returns
+    -------
+    list of Status
+        Its chapters, each up to date.
+
+    Raises
+    ------
+    PrivacyError, PublishError
+        When there is no edition; as `keep_edition`; or naming each chapter whose source, values, recordings, modules,
+        libraries or side files are others than it was executed with, and what changed.
+    """
+    chapters = _edition_chapters(project)
+    _refuse_unfit(chapters, check_copies(project, project.edition, chapters))
+    _refuse_large(project.edition)
+    rows = [row for row in status(project, "full") if row.folder == project.shown(project.edition)]
+    stale = [f"{row.name} is {row.state}: {'; '.join(row.changes)}" for row in rows if row.changes]
+    stale += [
+        f"{row.name}: {row.state}" for row in rows if not row.changes and not row.state.startswith(FRESH)
+    ]
+    if stale:
+        raise PublishError(
+            _several(stale), "`make edition` executes what is out of date and keeps it; commit what it writes"
+        )
+    return rows
+
+
+def _edition_chapters(project: Project) -> dict[str, Chapter]:
+    if not any(project.edition.glob("*.ipynb")):
+        raise PublishError(
+            f"there is no edition in {project.shown(project.edition)} yet",
+            "`make edition` runs the full profile on the real recordings and keeps it there; "
+            "`make book` runs and builds a quick one",
+        )
+    return _listed_chapters(project)
+
+
+def _refuse_large(folder: Path) -> None:
+    sizes = {path: path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    for path, size in sizes.items():
+        if size > LARGEST_FILE:
+            raise PublishError(
+                f"{path.relative_to(folder)} has {size / 1e6:.1f} MB",
+                f"the edition is committed; keep every file below {LARGEST_FILE / 1e6:.0f} MB",
+            )
+    if sum(sizes.values()) > LARGEST_EDITION:
+        raise PublishError(
+            f"the edition has {sum(sizes.values()) / 1e6:.1f} MB",
+            f"it is committed; keep it below {LARGEST_EDITION / 1e6:.0f} MB",
+        )
 
 
 def _refuse_unfit(chapters: Mapping[str, Chapter], records: Mapping[str, Mapping[str, Any]]) -> None:

@@ -46,6 +46,8 @@ CELL_TIMEOUT = 3 * 3600
 WORKERS = min(2, os.cpu_count() or 1)  # chapters at a time; a network trains on one thread
 MOST_CHAPTERS = 3  # at a time: a chapter waits for those it needs, while its folds wait for nobody
 _MISSING = object()
+FRESH = "up to date"  # the state of a chapter that a run would leave as it is
+UNSEEN = ", as far as can be told without the recordings"
 _DAMAGED = "the executed copy or its side files are damaged"
 
 
@@ -158,6 +160,7 @@ def make_plans(
     overrides: Mapping[str, Any] | None = None,
     progress: bool = False,
     fetch: bool = True,
+    known: CohortInfo | None = None,
 ) -> tuple[Profile, CohortInfo, dict[str, Plan]]:
     """Check everything asked for and work out, for each chapter, its values and its key.
 
@@ -169,6 +172,8 @@ def make_plans(
         Values of the command line. ``cohort`` goes to the whole run, whichever chapters are asked for.
     fetch : bool
         Whether the cohort may be downloaded.
+    known : CohortInfo, optional
+        The cohort, where it is known and shall not be looked for.
 
     Raises
     ------
@@ -193,12 +198,12 @@ def make_plans(
     asked = [_synthetic(values[n]) for n in selected if "cohort" in values[n]] or [(None, 0)]
     infos: dict[tuple[int | None, int], CohortInfo] = {}
     for size, seed in asked:
-        known = next(iter(infos.values()), None)
-        if known and known.kind != "synthetic":
-            infos[size, seed] = known  # recordings come whole, whatever is asked of synthetic voices
+        first = known or next(iter(infos.values()), None)
+        if first and first.kind != "synthetic":
+            infos[size, seed] = first  # recordings come whole, whatever is asked of synthetic voices
         elif (size, seed) not in infos:
             # what `auto` found for one chapter is what every chapter gets
-            name = known.which if known else which
+            name = first.which if first else which
             infos[size, seed] = resolve_cohort(name, size, seed, progress=progress, fetch=fetch)
     run_cohort = next(iter(infos.values()))
     folder = run_folder(project, profile_name, run_cohort.kind)
@@ -857,8 +862,18 @@ def _folder_status(
     kind = first["cohort"]["kind"]
     given = [r["parts"]["parameters"].get("cohort") for r in records.values() if r.get("parts")]
     which = kind if kind in ("real", "synthetic") else next(filter(None, given), "auto")
+    fresh = FRESH
     try:
-        _, _, plans = make_plans(project, profile, overrides={"cohort": which}, fetch=False)
+        try:
+            _, _, plans = make_plans(project, profile, overrides={"cohort": which}, fetch=False)
+        except DataError:
+            noted = next((r["cohort"] for r in records.values() if r.get("cohort", {}).get("fingerprint")), None)
+            if kind != "real" or noted is None:
+                raise
+            # the public recordings are the same everywhere: all the rest can be compared without them
+            known = CohortInfo("real", "real", noted["source"], noted["fingerprint"])
+            _, _, plans = make_plans(project, profile, overrides={"cohort": which}, known=known)
+            fresh += UNSEEN
         trouble = ""
     except (DataError, UsageError) as error:
         plans, trouble = {}, f"cannot tell: {error.problem}"
@@ -879,7 +894,7 @@ def _folder_status(
             changes = differences(record["parts"], plan.parts)
             whole = is_whole(folder / file, folder / "pages" / plan.chapter.number)
             changes += [] if whole else [_DAMAGED]
-            state = "up to date" if not changes else "out of date"
+            state = fresh if not changes else "out of date"
         rows.append(
             Status(
                 folder=project.shown(folder),

@@ -88,8 +88,9 @@ def test_a_failed_step_leaves_with_one_and_says_the_way_out(project, capsys, mon
     assert said in out and error.way_out in out and "Traceback" not in out
 
 
-def test_html_without_an_edition_leaves_with_one_and_says_how_to_get_one(project, capsys):
-    code, said = call(capsys, "html")
+@pytest.mark.parametrize("command", ["html", "check-edition"])
+def test_without_an_edition_a_command_leaves_with_one_and_says_how_to_get_one(project, capsys, command):
+    code, said = call(capsys, command)
     assert code == 1 and "make edition" in said
 
 

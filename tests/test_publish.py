@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from pdlib import archive, chromium, paths, publish, run
 from pdlib.claims import COLUMNS
-from pdlib.errors import PrivacyError, PublishError
+from pdlib.errors import DataError, PrivacyError, PublishError
 from pdlib.params import Project, read_chapters
 from tests.browser import chromium_or_skip, look_at
 from tests.test_figure_index import figure, glued
@@ -189,6 +190,63 @@ def test_too_large_a_file_keeps_the_edition_as_it_was(project, monkeypatch):
     with pytest.raises(PublishError, match="MB"):
         publish.keep_edition(project, project.build / "run" / "full-real")
     assert not project.edition.exists()
+
+
+@pytest.fixture
+def kept(project, monkeypatch):
+    """The project with an edition that is up to date, and the recordings it was made from."""
+    publish.keep_edition(project, project.build / "run" / "full-real")
+    monkeypatch.setattr(run, "resolve_cohort", lambda *_, **__: REAL)
+    return project
+
+
+def test_an_edition_that_is_up_to_date_passes_the_check(kept):
+    assert [(row.name, row.state) for row in publish.check_edition(kept)] == [
+        ("01_one", "up to date"),
+        ("02_two", "up to date"),
+    ]
+
+
+def test_without_the_recordings_all_else_of_an_edition_is_checked_and_that_is_said(kept, monkeypatch):
+    def missing(*_, **__):
+        raise DataError("the recordings are not here", "fetch them")
+
+    monkeypatch.setattr(run, "resolve_cohort", missing)
+    assert {row.state for row in publish.check_edition(kept)} == {run.FRESH + run.UNSEEN}
+    write_notebook(kept, "02_two", "print(seed + 1)", title="2. The second")
+    with pytest.raises(PublishError, match="02_two is out of date"):
+        publish.check_edition(kept)
+
+
+@pytest.mark.parametrize("what", ["source", "profile", "recordings", "side file", "chapter", "output"])
+def test_an_edition_that_a_run_would_make_otherwise_is_refused_by_its_chapter(kept, monkeypatch, what):
+    if what == "source":
+        write_notebook(kept, "02_two", "print(seed + 1)", title="2. The second")
+    elif what == "profile":
+        write_profile(kept, "full", all={"seed": 5})
+    elif what == "recordings":
+        monkeypatch.setattr(run, "resolve_cohort", lambda *_, **__: replace(REAL, fingerprint="0" * 64))
+    elif what == "side file":
+        (kept.edition / "pages" / "01" / "fig.csv").write_text("a,b\n1,3\n")
+    elif what == "chapter":
+        (kept.edition / "02_two.ipynb").unlink()
+    else:
+        copy = kept.edition / "02_two.ipynb"
+        copy.write_text(copy.read_text().replace("stdout", "stderr"))
+    with pytest.raises(PublishError) as caught:
+        publish.check_edition(kept)
+    assert "01_one" in str(caught.value) or "02_two" in str(caught.value)
+
+
+def test_no_edition_is_said_and_how_to_make_one(project):
+    with pytest.raises(PublishError, match="make edition"):
+        publish.check_edition(project)
+
+
+def test_an_edition_too_large_for_a_repository_is_refused(kept, monkeypatch):
+    monkeypatch.setattr(publish, "LARGEST_EDITION", 1000)
+    with pytest.raises(PublishError, match="the edition has"):
+        publish.check_edition(kept)
 
 
 # ── looking through built pages ────────────────────────────────────────────────────────────────────────
