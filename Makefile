@@ -36,7 +36,7 @@ edition: environment
 	@$(PY) -m pdlib edition
 
 check-edition: environment
-	@$(PY) -m pdlib check-edition
+	@$(PY) -m pdlib edition --check
 
 student: environment
 	@$(PY) -m pdlib student $(ARGS)

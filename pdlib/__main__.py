@@ -353,19 +353,32 @@ def pdf(
 @app.command(
     epilog=_examples(
         "edition",
+        "edition --check",
     )
 )
 def edition(
-    force: ForceOption = False, cell_timeout: TimeoutOption = 3 * 3600, workers: WorkersOption = None
+    check: Annotated[
+        bool, typer.Option("--check", help="Execute nothing: is the edition what a run would make now?")
+    ] = False,
+    force: ForceOption = False,
+    cell_timeout: TimeoutOption = 3 * 3600,
+    workers: WorkersOption = None,
 ) -> None:
-    """Make the committed edition anew.
+    """Make the committed edition anew, or check it.
 
-    Runs the full profile on the real recordings; keeps its chapters in book/edition and its values in data.
+    Runs the full profile on the real recordings; keeps its chapters in book/edition and its values in data. The check
+    leaves with 1 and names each chapter whose source, values, recordings, modules, libraries or side files changed.
     """
     from pdlib.claims import record
-    from pdlib.publish import keep_edition
+    from pdlib.publish import check_edition, keep_edition
+    from pdlib.run import UNSEEN
     from pdlib.run import run as run_chapters
 
+    if check:
+        rows = check_edition(PROJECT)
+        unseen = UNSEEN if any(row.state.endswith(UNSEEN) for row in rows) else ""
+        _console().print(f"{len(rows)} chapters of the edition are up to date{unseen}", highlight=False)
+        return
     console = _console()
     report = run_chapters(
         "full",
@@ -382,27 +395,6 @@ def edition(
     record(PROJECT, report.folder)
     console.print(
         f"the edition is in {escape(PROJECT.shown(folder))}; `make html` builds it", highlight=False
-    )
-
-
-@app.command(
-    epilog=_examples(
-        "check-edition",
-    )
-)
-def check_edition() -> None:
-    """Is the committed edition what a run would make now?
-
-    Leaves with 1 and names each chapter whose source, parameters, recordings, modules or libraries have changed since
-    it was executed, or whose side files have.
-    """
-    from pdlib.publish import check_edition as check
-    from pdlib.run import UNSEEN
-
-    rows, console = check(PROJECT), _console()
-    unseen = any(row.state.endswith(UNSEEN) for row in rows)
-    console.print(
-        f"{len(rows)} chapters of the edition are up to date{UNSEEN if unseen else ''}", highlight=False
     )
 
 

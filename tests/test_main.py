@@ -88,9 +88,9 @@ def test_a_failed_step_leaves_with_one_and_says_the_way_out(project, capsys, mon
     assert said in out and error.way_out in out and "Traceback" not in out
 
 
-@pytest.mark.parametrize("command", ["html", "check-edition"])
+@pytest.mark.parametrize("command", [["html"], ["edition", "--check"]])
 def test_without_an_edition_a_command_leaves_with_one_and_says_how_to_get_one(project, capsys, command):
-    code, said = call(capsys, command)
+    code, said = call(capsys, *command)
     assert code == 1 and "make edition" in said
 
 
