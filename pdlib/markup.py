@@ -105,6 +105,8 @@ def _formatted(value: float, fmt: str) -> str:
         return "not defined"
     value = int(value) if fmt.endswith("d") and float(value).is_integer() else value
     text = format(value, fmt)
+    if re.fullmatch(r"-[0.]+%?", text):  # what rounds to nothing has no sign
+        text = format(0.0, fmt)
     return re.sub(r"%$", " %", text).replace("-", "−", 1 if text.startswith("-") else 0)
 
 

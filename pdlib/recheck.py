@@ -42,12 +42,16 @@ _RUN_AGAIN = "store a run's predictions together with its settings: `python -m p
 
 
 # ── settings: what a chapter's parameters become ───────────────────────────────────────────────────────
-def plan_of(parameters: Mapping[str, Any]) -> Plan:
-    """The settings of CustNetGC that the parameters of chapter 10 stand for."""
+def plan_of(parameters: Mapping[str, Any], variant: str = "paper") -> Plan:
+    """The settings of CustNetGC that the parameters of chapter 10 stand for.
+
+    A ``variant`` that names its pixels, such as "paper, 244 px", is the run at the printed picture size.
+    """
     p = _Parameters(CHAIN, parameters)
+    kind = "printed_" if variant.endswith(" px") else ""
     return Plan(
         network=CustNetConfig(
-            input_size=p["input_size"], width=p["width"], middle_blocks=p["middle_blocks"]
+            input_size=p[f"{kind or 'input_'}size"], width=p[f"{kind}width"], middle_blocks=p["middle_blocks"]
         ),
         boosting=BoostConfig(iterations=p["iterations"]),
         epochs=p["epochs"],
@@ -285,7 +289,8 @@ def _fold(unit: Unit, predictions: pd.DataFrame, settings: Mapping[str, Any], co
             "give the recordings they were made from",
         )
     p = _Parameters(unit.chapter, _settings(settings, unit.chapter, "parameters"))
-    repeats = p["table_repeats" if unit.models[0] in TABLES else "repeats"]
+    large = unit.variant.endswith(" px")
+    repeats = p["table_repeats" if unit.models[0] in TABLES else "printed_repeats" if large else "repeats"]
     folds = speaker_folds(cohort.names, cohort.labels, p["n_splits"], unit.seed)
     stored = _stored(unit, predictions)
     label = dict(zip(cohort.names, map(int, cohort.labels), strict=True))
@@ -338,8 +343,13 @@ class _Fresh:
         return fold_results.predictions([FoldResult(fold, result)], data, unit.models, unit.variant)
 
     def _chain(self, unit: Unit, fold: Fold, p: _Parameters) -> tuple[PictureSet, dict[str, np.ndarray]]:
-        plan = plan_of(p)
-        data = slope_pictures(self.cohort, variant=unit.variant, size=p["input_size"], store=self.store)
+        plan = plan_of(p, unit.variant)
+        data = slope_pictures(
+            self.cohort,
+            variant=unit.variant.partition(",")[0],
+            size=plan.network.input_size,
+            store=self.store,
+        )
         return data, custnetgc.run_fold(data, fold, plan, Learner(plan.network), fold.seed)
 
     def _network(self, unit: Unit, fold: Fold, p: _Parameters) -> tuple[PictureSet, dict[str, np.ndarray]]:

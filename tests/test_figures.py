@@ -420,6 +420,9 @@ def test_table_keeps_a_telling_index_and_drops_a_bare_one(real):
         ((np.float32(0.5), ".0%"), "50 %"),
         ((float("nan"), ".1%"), "not defined"),
         ((1e-5, ".1e"), "1.0e-05"),
+        ((-4e-4, ".2f", -0.1, -1e-4), "0.00 [−0.10, 0.00]"),
+        ((-1e-3, "+.1%"), "−0.1 %"),
+        ((-1e-4, "+.1%"), "+0.0 %"),
     ],
 )
 def test_numbers_are_written_for_prose(arguments, text):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from dataclasses import replace
 
 import nbformat
 import numpy as np
@@ -268,6 +269,23 @@ def test_chapter_10_and_the_recheck_read_the_parameters_alike():
     assert found["plan"] == recheck.plan_of(defaults)
     defaults, found = assigned("10", "plan", strength=0.1, batch_size=3, middle_blocks=2, learning_rate=0.5)
     assert found["plan"] == recheck.plan_of(defaults)
+
+
+def test_the_run_at_the_printed_size_is_trained_again_at_its_own_size_and_width(small_cohort, tmp_path):
+    settings = CHAIN | {"printed_size": 40, "printed_width": 0.1, "printed_repeats": 1}
+    plan, variant = recheck.plan_of(settings, "paper, 40 px"), "paper, 40 px"
+    assert (plan.network.input_size, plan.network.width) == (40, 0.1)
+    assert replace(plan, network=recheck.plan_of(settings).network) == recheck.plan_of(settings)
+    graphs = slope_pictures(small_cohort, variant="paper", size=40, store=Store(tmp_path))
+    first = speaker_folds(graphs.names, graphs.labels, 2, 0)[0]
+    chain = [custnetgc.stored_fold(graphs, first, plan, store=Store(tmp_path))]
+    predictions = fold_results.predictions(chain, graphs, custnetgc.MODELS, variant)
+    kept = {"10": {"cohort": small_cohort.fingerprint, "parameters": settings}}
+    found = recheck.recheck(predictions, kept, 1, 0, small_cohort)
+    assert recheck.same(found) and set(found["variant"]) == {variant}
+    kept["10"]["parameters"] = settings | {"printed_repeats": 0}
+    with pytest.raises(DataError, match="not of the folds"):
+        recheck.recheck(predictions, kept, 1, 0, small_cohort)
 
 
 def test_chapters_11_and_12_and_the_recheck_read_the_parameters_alike():
