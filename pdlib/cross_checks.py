@@ -67,7 +67,7 @@ UNCITED = {
     35: "small and efficient networks, a thesis",
     36: "facial masks by separable convolutions",
     40: "area of the ROC curve from one point",
-    47: "tomato leaves; shares authors with the paper",
+    47: "tomato leaves; shares an author with the paper",
 }  # titles (pp. 42–47), shortened
 
 
