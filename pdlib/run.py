@@ -692,12 +692,15 @@ def _work_folder(project: Project, folder: Path, profile: str) -> Iterator[Path]
             for left in folder.glob(".work-*"):  # of the dead, for this process alone holds the lock
                 shutil.rmtree(left, ignore_errors=True)
             work.mkdir()
-        for place in (folder, paths.results_dir(), project.root / "data"):
+        places = (folder, paths.results_dir(), project.root / "data")
+        for place in places:
             paths.remove_parts(place)
         try:
             yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
+            for place in places:  # a kernel that was ended with its run may have been writing
+                paths.remove_parts(place)
 
 
 # ── what the reader sees ───────────────────────────────────────────────────────────────────────────────

@@ -393,6 +393,19 @@ def test_workers_are_shared_among_chapters_and_their_folds(workers, chapters, ex
     assert expected[0] * expected[1] <= workers
 
 
+def test_what_a_chapter_leaves_half_written_is_gone_when_its_run_ends(project, monkeypatch, tmp_path):
+    part = tmp_path / "results" / "fold" / f"{paths.PART}abc-12345678.npz"
+    monkeypatch.setenv("PDLIB_RESULTS", str(tmp_path / "results"))
+    write_notebook(
+        project,
+        "01_one",
+        f"import os, pathlib\npart = pathlib.Path({str(part)!r})\npart.parent.mkdir(parents=True)",
+        "part.write_bytes(b'PK')\nos._exit(1)",
+    )
+    report, _ = go(project)
+    assert not report.ok and part.parent.is_dir() and not part.exists()
+
+
 def test_a_kernel_is_told_how_many_processes_its_folds_have(project, monkeypatch):
     write_notebook(project, "01_one", 'import os\nprint(os.environ.get("PDLIB_WORKERS"))')
     said = {}
