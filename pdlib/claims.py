@@ -51,9 +51,9 @@ HEADLINE = (
     ("age alone,\nno voice", "no voice", "10", "models.csv", {"model": "age", "metric": "accuracy"}),
     ("CustNetGC,\nnew speakers", "honest", "10", "models.csv",
      {"model": "custnetgc", "variant": "paper", "metric": "accuracy"}),
-    ("… after one leak", "leak", "16", "ladder-intervals.csv", {"rung": "teacher", "labels": "true"}),
+    ("… after one leak", "leak", "16", "ladder-intervals.csv", {"rung": "teacher-predicted", "labels": "true"}),
     ("… the same leak,\ndiagnoses at random", "leak", "16", "ladder-intervals.csv",
-     {"rung": "teacher", "labels": "shuffled"}),
+     {"rung": "teacher-predicted", "labels": "shuffled"}),
 )  # fmt: skip
 _ROUNDING = 1e-9  # what binary fractions add to a printed decimal
 _SAME_RUN = 1e-6  # relative; two machines round the last digits differently

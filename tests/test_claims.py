@@ -350,7 +350,7 @@ def headline_files(folder):
     )
     (folder / "pages" / "16" / "ladder-intervals.csv").write_text(
         "index,model,rung,labels,metric,value,low,high\n"
-        "0,custnetgc,teacher,true,accuracy,1,1,1\n1,custnetgc,teacher,shuffled,accuracy,0.98,0.9,1\n"
+        "0,custnetgc,teacher-predicted,true,accuracy,1,1,1\n1,custnetgc,teacher-predicted,shuffled,accuracy,0.98,0.9,1\n"
     )
 
 
