@@ -1,4 +1,4 @@
-"""CustNet: what is printed raises, the repaired has the printed layers, training follows from its seed."""
+"""CustNet: the repaired network has the printed layers, training follows from its seed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pdlib import networks
 from pdlib.errors import ModelError, ParameterError
 from pdlib.networks import CustNetConfig, Learner, custnet, keras, logit_model, tf
 from pdlib.pictures import remove_alpha, slope_graph
+from pdlib.printed_network import CHOICES, REPAIRS
 
 TINY = CustNetConfig(input_size=32, width=0.125)
 
@@ -54,38 +55,7 @@ def same(first, second):
     return all((a == b).all() for a, b in zip(first.weights, second.weights, strict=True))
 
 
-# ------------------------------------------------------------------------------------- what is printed
-
-
-def test_every_printed_construction_still_fails_and_with_the_error_the_book_names():
-    faults = networks.printed_faults()
-    errors = {fault.where: fault.error for fault in faults}
-    assert errors == {
-        "p. 24, function header": "SyntaxError",
-        "p. 24 and p. 26, function name": "NameError",
-        "p. 25, input layer, shape": "NameError",
-        "p. 25, input layer, no channel axis": "ValueError",
-        "p. 28, Algorithm 3, input layer, no channel axis": "ValueError",
-        "p. 25, eq. 24 in the network, undefined channels": "NameError",
-        "p. 25, eq. 24 on the four-channel input layer": "NotImplementedError",
-        "p. 25, input of depth 4, alpha removed": "ValueError",
-        "p. 26 and p. 28, middle flow, Add": "ValueError",
-        "p. 26, exit flow, first Add": "ValueError",
-        "p. 28, Algorithm 3, exit flow, Add": "ValueError",
-        "p. 26, exit flow, first Add, parenthesis": "SyntaxError",
-        "p. 26, exit flow, second Add with the same residual": "ValueError",
-        "p. 28, Algorithm 3, no output layer": "ValueError",
-    }
-    assert all(fault.message and "\n" not in fault.message for fault in faults)
-
-
-def test_the_messages_are_the_same_at_a_second_call():
-    assert networks.printed_faults() == networks.printed_faults()
-
-
-def test_a_construction_that_runs_is_reported_and_not_hidden(monkeypatch):
-    monkeypatch.setattr(networks, "_constructions", lambda: (("p. 0", "1 + 1", lambda: 1 + 1),))
-    assert networks.printed_faults()[0].error == "none"
+# ------------------------------------------------------------------------------- the repaired network
 
 
 @pytest.mark.parametrize(
@@ -119,7 +89,7 @@ def test_the_only_layers_beyond_the_printed_ones_are_the_named_projections():
 
 
 def test_every_repair_says_where_what_and_why():
-    for note in networks.REPAIRS + networks.CHOICES + networks.deviations(TINY):
+    for note in REPAIRS + CHOICES + networks.deviations(TINY):
         assert note.where and note.printed and note.change and note.why
     assert len(networks.deviations(TINY)) == 2
 
