@@ -8,6 +8,7 @@ them; those take a cohort. Printed numbers are texts, because the number of digi
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,7 @@ ALGORITHM_4 = (
     "AUC = (b1 + b2) * h / 2",
 )  # pp. 32–33, in the printed order; words of a formula are joined to a name, the two loops are left out
 AFTER_ALGORITHM_4 = "return metrics"  # p. 33, the line after "end Function"
+_IN_WORDS = re.compile("(True|False|Total)_")  # counts by their names in words: a definition
 
 REFERENCES = 47  # pp. 42–47
 CITED_BY_NUMBER = frozenset({2, 3, 4, 5, 29, 30, 31, 37, 38, 39, 41, 42, 43, 44, 45, 46})  # pp. 2–41
@@ -417,7 +419,10 @@ def least_low(voices: Cohort) -> pd.DataFrame:
 
 # --- Algorithm 4 (pp. 32–33) ------------------------------------------------------------------------------
 def algorithm_4() -> pd.DataFrame:
-    """Algorithm 4 (pp. 32–33) line by line, given its four counts; then once more, when the rest has run."""
+    """Algorithm 4 (pp. 32–33) line by line, given its four counts; then once more, when the rest has run.
+
+    The column “written in” tells the definitions in words, which no program is meant to run, from the others.
+    """
     names = {"TP": MATRIX.tp, "TN": MATRIX.tn, "FP": MATRIX.fp, "FN": MATRIX.fn}
     first, second = ([_runs(line, names) for line in ALGORITHM_4] for _ in range(2))
     try:
@@ -429,6 +434,7 @@ def algorithm_4() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "printed line": lines,
+            "written in": ["words" if _IN_WORDS.search(line) else "letters" for line in lines],
             "in the printed order": [*first, after],
             "a second time": [*second, after],
         }

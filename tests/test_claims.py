@@ -350,16 +350,17 @@ def headline_files(folder):
     )
     (folder / "pages" / "16" / "ladder-intervals.csv").write_text(
         "index,model,rung,labels,metric,value,low,high\n"
-        "0,custnetgc,teacher-predicted,true,accuracy,1,1,1\n1,custnetgc,teacher-predicted,shuffled,accuracy,0.98,0.9,1\n"
+        "0,custnetgc,speaker,true,accuracy,0.52,0.4,0.6\n1,custnetgc,speaker,shuffled,accuracy,0.5,0.4,0.6\n"
+        "2,custnetgc,teacher-predicted,true,accuracy,1,1,1\n3,custnetgc,teacher-predicted,shuffled,accuracy,0.98,0.9,1\n"
     )
 
 
-def test_the_one_figure_takes_its_four_rows_from_the_run_it_stands_in(tmp_path, monkeypatch):
+def test_the_one_figure_takes_its_rows_from_the_run_it_stands_in(tmp_path, monkeypatch):
     headline_files(tmp_path)
     monkeypatch.setenv("PDLIB_RUN_DIR", str(tmp_path))
     rows = claims.headline_rows()
-    assert list(rows["value"]) == [0.8, 0.5, 1.0, 0.98]
-    assert list(rows["kind"]) == ["no voice", "honest", "leak", "leak"]
+    assert list(rows["value"]) == [0.8, 0.5, 0.52, 1.0, 0.98]
+    assert list(rows["kind"]) == ["no voice", "honest", "no leak", "leak", "leak"]
 
 
 def test_the_one_figure_refuses_a_run_without_one_of_its_rows_and_is_not_drawn_alone(tmp_path, monkeypatch):

@@ -325,8 +325,15 @@ def test_a_line_of_algorithm_4_runs_when_every_name_in_it_is_given_or_was_set_be
 
 def test_f1_waits_for_precision_first_and_for_a_recall_that_never_comes():
     row = checks.algorithm_4().set_index("printed line").filter(like="F1_score", axis=0).iloc[0]
-    assert row.tolist() == ["Precision is not defined", "Recall is not defined"]
-    assert "outside function" in checks.algorithm_4().iloc[-1, 1]
+    assert row.tolist() == ["letters", "Precision is not defined", "Recall is not defined"]
+    assert "outside function" in checks.algorithm_4().iloc[-1, 2]
+
+
+def test_a_definition_in_words_is_told_from_a_line_that_is_meant_to_run():
+    lines = checks.algorithm_4().set_index("printed line")["written in"]
+    in_words = lines[lines == "words"].index
+    assert len(in_words) == 6 and all("_of_" in line or "True_" in line for line in in_words)
+    assert lines["Accuracy = (TP + TN) / (TP + TN + FP + FN) * 100"] == "letters"
 
 
 def test_a_reference_is_uncited_when_neither_its_number_nor_its_author_is_in_the_text(monkeypatch):
