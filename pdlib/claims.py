@@ -51,7 +51,7 @@ HEADLINE = (
     ("age alone,\nno voice", "no voice", "10", "models.csv", {"model": "age", "metric": "accuracy"}),
     ("CustNetGC,\nnew speakers", "honest", "10", "models.csv",
      {"model": "custnetgc", "variant": "paper", "metric": "accuracy"}),
-    ("smaller and without\nleaks (chapter 16)", "no leak", "16", "ladder-intervals.csv",
+    ("… as in chapter 16,\nno leak", "no leak", "16", "ladder-intervals.csv",
      {"rung": "speaker", "labels": "true"}),
     ("… after one leak", "leak", "16", "ladder-intervals.csv", {"rung": "teacher-predicted", "labels": "true"}),
     ("… the same leak,\ndiagnoses at random", "leak", "16", "ladder-intervals.csv",
