@@ -228,3 +228,10 @@ def test_no_measured_number_is_typed_into_the_pages(name):
     text = (paths.BOOK / f"{name}.md").read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
     assert re.findall(r"\d+\.\d+|\d+ ?(?:%|ms|s\b|MiB|GiB|times)", prose) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_recorded_stands_where_its_page_tells_of_it(page):
+    recorded = json.loads((paths.DATA / f"{page}.json").read_text(encoding="utf-8"))
+    text = (paths.BOOK / f"{page}.md").read_text(encoding="utf-8")
+    assert set(recorded) <= set(re.findall(rf"^<!-- {page} ([\w-]+) -->$", text, re.MULTILINE))
